@@ -1,0 +1,4 @@
+//! The path of a request.
+
+pub mod listener;
+pub mod upstream;

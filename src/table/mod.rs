@@ -1,0 +1,176 @@
+//! The routing table: what the proxy runs on.
+//!
+//! Immutable once built, comparable, cheap to share: a request takes one `Arc` of it and keeps that
+//! table from its first byte to its last. Everything is resolved: no reference, no default, no text
+//! that still has to be parsed. `compile` makes it; this room knows no resource kind, no clock, no
+//! socket.
+
+pub mod matcher;
+pub mod policy;
+pub mod secret;
+
+use std::{fmt, sync::Arc};
+
+pub use self::{
+    matcher::{HeaderMatch, HeaderTest, Match, Pattern, Specificity},
+    policy::{Failover, FailoverOn, FailoverSet, Overrides, Timeouts},
+    secret::Secret,
+};
+use crate::{
+    dialect::{Api, Dialect, Traits},
+    provider::Provider,
+};
+
+/// One version of the routing table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// Which version this is; grows by one with every change.
+    pub revision: u64,
+    /// In order of decision: the first that matches serves. [`Table::new`] sorts them.
+    routes: Vec<Arc<Route>>,
+    /// Their names, hashed.
+    index: matcher::Index,
+}
+
+impl Table {
+    /// Puts the routes in order of decision and indexes their names.
+    pub fn new(revision: u64, routes: Vec<Route>) -> Self {
+        let mut routes: Vec<_> = routes.into_iter().map(Arc::new).collect();
+        routes.sort_by(|a, b| a.rank().cmp(&b.rank()));
+        let index = matcher::Index::new(&routes);
+        Self { revision, routes, index }
+    }
+
+    /// All routes in order of decision.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// The route that serves a request: exact names before prefixes before suffixes before `*`, and
+    /// within one of these by precedence, then by how much `match` asks, then by age and name.
+    pub fn find(&self, api: Api, model: &str, headers: &http::HeaderMap) -> Option<&Arc<Route>> {
+        self.index.find(&self.routes, api, model, headers)
+    }
+
+    /// The exact model names that clients of `api` may ask for, sorted, each with its route.
+    pub fn models(&self, api: Api) -> Vec<(&str, &Arc<Route>)> {
+        self.index.models(&self.routes, api)
+    }
+}
+
+/// A namespace and a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectId {
+    /// The namespace; `default` for files that give none.
+    pub namespace: Arc<str>,
+    /// The name.
+    pub name: Arc<str>,
+}
+
+impl ObjectId {
+    /// Names an object.
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// One model route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Which `ModelRoute` this is.
+    pub id: ObjectId,
+    /// Seconds since the Unix epoch at which the object was created; 0 for files. Older wins a tie.
+    pub created: u64,
+    /// The names that it really owns.
+    pub models: Vec<Pattern>,
+    /// What else a request must have.
+    pub matches: Match,
+    /// Decides between routes that match equally well; higher wins.
+    pub precedence: i32,
+    /// Where it can go. Never empty unless every target was taken out, and then each request gets a
+    /// clear error.
+    pub targets: Vec<Arc<Target>>,
+    /// When to go elsewhere, and how often.
+    pub failover: Failover,
+    /// Answer 503 to everything.
+    pub paused: bool,
+}
+
+/// One way to reach a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The name within its route: label, header value, status key.
+    pub name: Arc<str>,
+    /// The account or server.
+    pub credential: Arc<Credential>,
+    /// The upstream's own name of the model.
+    pub model: Arc<str>,
+    /// What this model takes and refuses.
+    pub traits: Traits,
+    /// Lower tiers are tried first.
+    pub tier: u8,
+    /// Share within its tier; 0 takes no traffic.
+    pub weight: u32,
+    /// How long each step may take, the route's values under the target's.
+    pub timeouts: Timeouts,
+    /// Fields of the upstream request to set or remove.
+    pub overrides: Overrides,
+}
+
+impl Target {
+    /// The wire format that this target speaks.
+    pub fn dialect(&self) -> Dialect {
+        self.credential.provider.dialect
+    }
+}
+
+/// One account at one provider, or one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// Which `ProviderCredential` this is.
+    pub id: ObjectId,
+    /// The provider's row.
+    pub provider: &'static Provider,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// The keys to choose from; empty where the server asks for none.
+    pub keys: Vec<Key>,
+}
+
+/// Where an upstream is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Whether TLS is spoken; plain text only with `--allow-private-endpoints`.
+    pub tls: bool,
+    /// Host name or address, lower case, no brackets.
+    pub host: Arc<str>,
+    /// Port.
+    pub port: u16,
+    /// The base URL's path, without a final slash; often empty.
+    pub base_path: Arc<str>,
+    /// Certificates (PEM) to trust instead of the usual ones.
+    pub ca: Option<Arc<[u8]>>,
+    /// The name to ask for and verify instead of `host`.
+    pub server_name: Option<Arc<str>>,
+}
+
+/// One API key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// The name within its pool.
+    pub name: Arc<str>,
+    /// The key itself.
+    pub secret: Secret,
+    /// Share within its pool.
+    pub weight: u32,
+    /// How long it rests after the provider limited it, unless the provider says longer.
+    pub cooldown_rate_limited: std::time::Duration,
+    /// How long it rests after the provider refused it.
+    pub cooldown_rejected: std::time::Duration,
+}

@@ -1,0 +1,118 @@
+//! Policies of a route and its targets, as values with their units in the type.
+//!
+//! Defaults do not live here: they stand in the resource's schema, where `kubectl explain` shows them.
+
+use std::time::Duration;
+
+/// How long each step of an attempt may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Name look-up, TCP and TLS together.
+    pub connect: Duration,
+    /// From the request sent to the response's headers.
+    pub headers: Duration,
+    /// From the request sent to the first meaningful token of a stream.
+    pub first_token: Duration,
+    /// Between two pieces of a stream.
+    pub stream_idle: Duration,
+    /// The whole request, every attempt and the last byte of the answer included.
+    pub total: Duration,
+}
+
+/// When a failed attempt is followed by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failover {
+    /// Attempts in all, over every target and key; at least 1.
+    pub max_attempts: u32,
+    /// From the request's arrival to the first byte of the answer, over all attempts.
+    pub total_budget: Duration,
+    /// The failures that another attempt may mend.
+    pub on: FailoverSet,
+}
+
+/// A failure that another attempt may mend. The names are those of `spec.failover.on`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FailoverOn {
+    /// No connection: DNS, TCP, TLS, or reset before the headers.
+    Connect,
+    /// The request does not fit the model's context.
+    ContextExceeded,
+    /// The provider refused our key, or it has no money.
+    CredentialRejected,
+    /// The provider does not know the model.
+    ModelNotFound,
+    /// 503 or 529.
+    Overloaded,
+    /// 429.
+    RateLimited,
+    /// 5xx, or an answer that broke before its first meaningful token.
+    ServerError,
+    /// No headers or no first token in time.
+    Timeout,
+}
+
+impl FailoverOn {
+    /// Every failure, for tables and tests.
+    pub const ALL: [Self; 8] = [
+        Self::Connect,
+        Self::ContextExceeded,
+        Self::CredentialRejected,
+        Self::ModelNotFound,
+        Self::Overloaded,
+        Self::RateLimited,
+        Self::ServerError,
+        Self::Timeout,
+    ];
+
+    const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
+/// A set of failures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FailoverSet(u16);
+
+impl FailoverSet {
+    /// Whether this failure is in the set.
+    pub const fn contains(self, failure: FailoverOn) -> bool {
+        self.0 & failure.bit() != 0
+    }
+}
+
+impl FromIterator<FailoverOn> for FailoverSet {
+    fn from_iter<I: IntoIterator<Item = FailoverOn>>(failures: I) -> Self {
+        Self(failures.into_iter().fold(0, |set, failure| set | failure.bit()))
+    }
+}
+
+/// Top-level fields of the upstream request, in the upstream's own terms.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Field and its value as JSON text.
+    pub set: Vec<(String, String)>,
+    /// Fields that go.
+    pub remove: Vec<String>,
+}
+
+impl Overrides {
+    /// Whether nothing is to be changed.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.remove.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_put_in_and_nothing_else() {
+        for failure in FailoverOn::ALL {
+            let only: FailoverSet = [failure].into_iter().collect();
+            for other in FailoverOn::ALL {
+                assert_eq!(only.contains(other), other == failure);
+            }
+        }
+    }
+}
