@@ -170,18 +170,19 @@ impl Index {
         index
     }
 
-    pub(super) fn find<'a>(
+    /// Where the route that serves a request stands in `routes`.
+    pub(super) fn position(
         &self,
-        routes: &'a [Arc<Route>],
+        routes: &[Arc<Route>],
         api: Api,
         model: &str,
         headers: &HeaderMap,
-    ) -> Option<&'a Arc<Route>> {
+    ) -> Option<usize> {
         let first = |claims: Option<&Vec<usize>>| {
-            claims?
-                .iter()
-                .filter_map(|at| routes.get(*at))
-                .find(|route| route.matches.accepts(api, headers))
+            let accepts = |at: &usize| {
+                routes.get(*at).is_some_and(|route| route.matches.accepts(api, headers))
+            };
+            claims?.iter().copied().find(accepts)
         };
         let by_prefix = || {
             self.prefixes.iter().find_map(|(length, texts)| first(texts.get(model.get(..*length)?)))

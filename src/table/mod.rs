@@ -49,7 +49,13 @@ impl Table {
     /// The route that serves a request: exact names before prefixes before suffixes before `*`, and
     /// within one of these by precedence, then by how much `match` asks, then by age and name.
     pub fn find(&self, api: Api, model: &str, headers: &http::HeaderMap) -> Option<&Arc<Route>> {
-        self.index.find(&self.routes, api, model, headers)
+        self.routes.get(self.position(api, model, headers)?)
+    }
+
+    /// Where the route that [`Table::find`] gives stands in [`Table::routes`], for those who keep
+    /// something beside each route.
+    pub fn position(&self, api: Api, model: &str, headers: &http::HeaderMap) -> Option<usize> {
+        self.index.position(&self.routes, api, model, headers)
     }
 
     /// The exact model names that clients of `api` may ask for, sorted, each with its route.
