@@ -223,4 +223,21 @@ impl ErrorClass {
             Self::TooLarge => "too_large",
         }
     }
+
+    /// What it means, as a part of a sentence.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Billing => "the account has no money",
+            Self::ContentFilter => "content filtered",
+            Self::ContextExceeded => "context too long",
+            Self::CredentialRejected => "our key was refused",
+            Self::InvalidRequest => "request refused",
+            Self::ModelNotFound => "unknown model",
+            Self::Overloaded => "overloaded",
+            Self::RateLimited => "rate limited",
+            Self::Server => "server error",
+            Self::Timeout => "timed out",
+            Self::TooLarge => "request too large",
+        }
+    }
 }

@@ -29,7 +29,9 @@ use bytes::Bytes;
 
 pub use self::{
     chat::{ChatRequest, ChatResponse},
-    error::{ApiError, ErrorKind, Loss, LossKind, ProviderError, Refusal, RequestError},
+    error::{
+        ApiError, ErrorClass, ErrorKind, Loss, LossKind, ProviderError, Refusal, RequestError,
+    },
     stream::{Decode, Delta, Encode, Seen, StreamError, Watch},
     traits::Traits,
     usage::Usage,

@@ -1,1 +1,22 @@
-//! Metrics, logs, health.
+//! What the process tells about itself: metrics, the access log, health, its own log.
+//!
+//! It names no other room: routes, targets and providers come in as labels, and those come from
+//! resources and closed enums, never from a client. Nothing here may slow a request: workers write
+//! into cells of their own and into a queue without a lock; scraping, formatting and writing happen
+//! on other threads.
+
+pub mod access_log;
+pub mod admin;
+pub mod cells;
+mod exposition;
+pub mod health;
+pub mod outcome;
+pub mod telemetry;
+
+pub use self::{
+    access_log::{AccessLog, Line},
+    cells::{Cells, RouteCells, TargetCells, TokenKind},
+    exposition::Metrics,
+    health::{Readiness, Waiting},
+    outcome::{AttemptOutcome, Outcome},
+};

@@ -1,4 +1,4 @@
 //! The path of a request.
-
 pub mod listener;
+pub mod retry;
 pub mod upstream;

@@ -1,0 +1,94 @@
+//! What one target is sent: the body and the path of an upstream request.
+//!
+//! Two ways. To a target of the client's own dialect the client's bytes go as they came, with the
+//! model's name put in and, where a stream has to be asked for its usage, that question. To any
+//! other the request goes through the common form, and what is lost on the way is named.
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::facts::Chat;
+use crate::{
+    dialect::{
+        self, Loss, Refusal, RequestError,
+        peek::{self, Edit, Pieces},
+    },
+    table::Target,
+};
+
+/// A request that is ready to be sent, but for its headers.
+#[derive(Debug)]
+pub struct Outbound {
+    /// The path below the host, with query.
+    pub path: String,
+    /// The body, in pieces.
+    pub body: Pieces,
+    /// What the target does not get as the client wrote it.
+    pub losses: Vec<Loss>,
+    /// Whether the answer needs translation.
+    pub translated: bool,
+    /// Whether usage was asked for that the client did not ask for.
+    pub usage_added: bool,
+}
+
+/// Why a target cannot be asked at all.
+#[derive(Debug)]
+pub enum Unsendable {
+    /// The client's request is malformed, whatever the target.
+    Malformed(RequestError),
+    /// This target cannot do what is asked.
+    Refused(Refusal),
+}
+
+/// Writes the request for one target.
+///
+/// # Errors
+/// When the request is malformed, or the target cannot serve it.
+pub fn outbound(chat: &Chat, target: &Target) -> Result<Outbound, Unsendable> {
+    let codec = target.dialect().upstream();
+    let path = codec.path(&target.model, chat.stream);
+    let path = format!("{}{path}", target.credential.endpoint.base_path);
+    if chat.api.dialect() == target.dialect() {
+        let (body, usage_added) = untouched(chat, target)?;
+        return Ok(Outbound { path, body, losses: Vec::new(), translated: false, usage_added });
+    }
+    let request = chat.common().map_err(|error| Unsendable::Malformed(error.clone()))?;
+    let into = dialect::Target { model: &target.model, traits: &target.traits };
+    let encoded = codec.encode_request(request, &into).map_err(Unsendable::Refused)?;
+    let body = SmallVec::from_iter([overridden(encoded.body, target)?]);
+    Ok(Outbound { path, body, losses: encoded.losses, translated: true, usage_added: false })
+}
+
+/// The client's own bytes with the few edits that they need, and whether usage was asked for.
+fn untouched(chat: &Chat, target: &Target) -> Result<(Pieces, bool), Unsendable> {
+    let mut edits: SmallVec<[Edit; 2]> = SmallVec::new();
+    if let Some(at) = chat.peek.model.clone()
+        && chat.model != *target.model
+    {
+        edits.push(Edit { at, with: Bytes::from(format!("\"{}\"", target.model)) });
+    }
+    let mut usage_added = false;
+    if chat.stream
+        && target.credential.provider.ask_usage
+        && let Some(edit) = peek::ask_usage(&chat.body, &chat.peek)
+    {
+        edits.push(edit);
+        usage_added = true;
+    }
+    edits.sort_by_key(|edit| edit.at.start);
+    let pieces = peek::splice(&chat.body, &edits);
+    if target.overrides.is_empty() {
+        return Ok((pieces, usage_added));
+    }
+    let body = Bytes::from(pieces.concat());
+    Ok((SmallVec::from_iter([overridden(body, target)?]), usage_added))
+}
+
+fn overridden(body: Bytes, target: &Target) -> Result<Bytes, Unsendable> {
+    if target.overrides.is_empty() {
+        return Ok(body);
+    }
+    peek::override_fields(&body, &target.overrides.set, &target.overrides.remove).map_err(|error| {
+        Unsendable::Malformed(RequestError { message: error.to_string(), param: None })
+    })
+}

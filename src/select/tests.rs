@@ -1,0 +1,174 @@
+//! Tests of the choice: each builds the smallest route that shows its rule.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::{
+    dialect::Traits,
+    provider,
+    table::{
+        Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId, Overrides, Secret,
+        Timeouts,
+    },
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn target(name: &str, tier: u8, weight: u32, keys: &[(&str, u32)]) -> Arc<Target> {
+    let keys = keys
+        .iter()
+        .map(|(key, weight)| Key {
+            name: (*key).into(),
+            secret: Secret::new("k").unwrap(),
+            weight: *weight,
+            cooldown_rate_limited: SECOND,
+            cooldown_rejected: SECOND,
+        })
+        .collect();
+    let endpoint = Endpoint {
+        tls: true,
+        host: "api.openai.com".into(),
+        port: 443,
+        base_path: "".into(),
+        ca: None,
+        server_name: None,
+    };
+    let provider = provider::find("OpenAI").unwrap();
+    let id = ObjectId::new("team", name);
+    Arc::new(Target {
+        name: name.into(),
+        credential: Arc::new(Credential { id, provider, endpoint, keys }),
+        model: "m".into(),
+        traits: Traits::default(),
+        tier,
+        weight,
+        timeouts: Timeouts {
+            connect: SECOND,
+            headers: SECOND,
+            first_token: SECOND,
+            stream_idle: SECOND,
+            total: SECOND,
+        },
+        overrides: Overrides::default(),
+    })
+}
+
+fn route(targets: Vec<Arc<Target>>) -> Route {
+    Route {
+        id: ObjectId::new("team", "r"),
+        created: 0,
+        models: vec![],
+        matches: Match::default(),
+        precedence: 0,
+        targets,
+        failover: Failover { max_attempts: 3, total_budget: SECOND, on: FailoverSet::default() },
+        paused: false,
+    }
+}
+
+/// A route with the states of its keys.
+fn with_keys(targets: Vec<Arc<Target>>, now: Instant) -> (Route, Vec<Arc<[Arc<KeyState>]>>) {
+    let states = KeyStates::new(now);
+    let keys = targets.iter().map(|target| states.of(&target.credential)).collect();
+    (route(targets), keys)
+}
+
+fn count(
+    route: &Route,
+    keys: &RouteKeys,
+    tried: &Tried,
+    now: Instant,
+) -> std::collections::BTreeMap<(usize, Option<usize>), u32> {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut counts = std::collections::BTreeMap::new();
+    for _ in 0..10_000 {
+        let pick = pick(route, keys, tried, now, &mut || rng.f64()).unwrap();
+        *counts.entry((pick.target, pick.key.map(|key| key.at))).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn traffic_is_shared_by_weight_within_the_lowest_tier() {
+    let now = Instant::now();
+    let (route, keys) = with_keys(
+        vec![target("c", 1, 1000, &[]), target("a", 0, 75, &[]), target("b", 0, 25, &[])],
+        now,
+    );
+    let counts = count(&route, &keys, &Tried::default(), now);
+    assert_eq!(counts.len(), 2);
+    // Three standard deviations of 10,000 draws.
+    assert!(counts[&(1, None)].abs_diff(7_500) < 130, "{counts:?}");
+}
+
+#[test]
+fn a_tried_target_gives_way_to_the_next_tier_and_a_drained_one_never_serves() {
+    let now = Instant::now();
+    let (route, keys) = with_keys(
+        vec![target("a", 0, 1, &[]), target("drained", 0, 0, &[]), target("b", 3, 1, &[])],
+        now,
+    );
+    let mut tried = Tried::default();
+    tried.target(0);
+    assert_eq!(count(&route, &keys, &tried, now).into_keys().collect::<Vec<_>>(), [(2, None)]);
+    tried.target(2);
+    assert!(pick(&route, &keys, &tried, now, &mut || 0.0).is_none());
+}
+
+#[test]
+fn keys_share_by_weight_and_a_resting_one_is_passed_over() {
+    let now = Instant::now();
+    let (route, keys) = with_keys(vec![target("a", 0, 1, &[("k1", 1), ("k2", 3)])], now);
+    let counts = count(&route, &keys, &Tried::default(), now);
+    assert!(counts[&(0, Some(1))].abs_diff(7_500) < 130, "{counts:?}");
+    keys[0][1].rest_until(now + SECOND);
+    assert_eq!(count(&route, &keys, &Tried::default(), now).len(), 1);
+    let later = now + 2 * SECOND;
+    assert_eq!(count(&route, &keys, &Tried::default(), later).len(), 2);
+}
+
+#[test]
+fn a_target_whose_keys_all_rest_gives_way_to_a_higher_tier() {
+    let now = Instant::now();
+    let (route, keys) =
+        with_keys(vec![target("a", 0, 1, &[("k", 1)]), target("b", 1, 1, &[("k", 1)])], now);
+    keys[0][0].rest_until(now + SECOND);
+    let picked = pick(&route, &keys, &Tried::default(), now, &mut || 0.0).unwrap();
+    assert_eq!(picked.target, 1);
+}
+
+#[test]
+fn when_every_key_rests_the_shortest_rest_is_broken() {
+    let now = Instant::now();
+    let (route, keys) =
+        with_keys(vec![target("a", 0, 1, &[("k", 1)]), target("b", 1, 1, &[("k", 1)])], now);
+    keys[0][0].rest_until(now + 9 * SECOND);
+    keys[1][0].rest_until(now + 3 * SECOND);
+    let picked = pick(&route, &keys, &Tried::default(), now, &mut || 0.0).unwrap();
+    assert_eq!(picked.target, 1);
+}
+
+#[test]
+fn a_refused_key_is_not_used_again_for_the_request_even_when_all_rest() {
+    let now = Instant::now();
+    let (route, keys) = with_keys(vec![target("a", 0, 1, &[("k", 1)])], now);
+    let mut tried = Tried::default();
+    let picked = pick(&route, &keys, &tried, now, &mut || 0.0).unwrap();
+    tried.key(&picked.key.unwrap());
+    assert!(pick(&route, &keys, &tried, now, &mut || 0.0).is_none());
+}
+
+#[test]
+fn what_was_learned_of_a_key_outlives_the_table() {
+    let now = Instant::now();
+    let states = KeyStates::new(now);
+    let old = states.of(&target("a", 0, 1, &[("k", 1)]).credential);
+    old[0].rest_until(now + SECOND);
+    let new = states.of(&target("a", 0, 1, &[("k", 1), ("l", 1)]).credential);
+    assert!(Arc::ptr_eq(&old[0], &new[0]));
+    assert_eq!(states.resting(now), 1);
+    new[0].wake();
+    assert_eq!(states.resting(now), 0);
+}
