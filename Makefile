@@ -1,2 +1,29 @@
 # The two that a newcomer needs are `make run` and `make test`.
-.PHONY: run test bench fmt lint
+.PHONY: run test fmt fmt-check lint doc crds
+
+FMT = cargo fmt -- --config imports_granularity=Crate,group_imports=StdExternalCrate
+
+# The main job on embedded defaults: the proxy in front of simulated providers.
+run:
+	cargo run --quiet -- run -f examples/quickstart --sim --allow-private-endpoints
+
+# Everything that CI runs.
+test: fmt-check lint
+	cargo test
+	$(MAKE) doc
+
+fmt:
+	$(FMT)
+
+fmt-check:
+	$(FMT) --check
+
+lint:
+	cargo clippy --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+
+# Writes crds/ anew from the types in src/api/.
+crds:
+	cargo run --quiet -- crds crds

@@ -8,9 +8,10 @@
 //! that providers use. What is checked here is the shape (brackets, strings, depth), not the whole
 //! grammar: the upstream is the judge of the rest.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
+use memchr::memchr2;
 use smallvec::SmallVec;
 
 /// The deepest nesting that a request may have.
@@ -43,9 +44,79 @@ pub enum PeekError {
 }
 
 /// Scans a body once.
+///
+/// # Errors
+/// When it is not one JSON object, or nested too deep.
 pub fn peek(body: &[u8]) -> Result<Peek, PeekError> {
-    let _ = body;
-    Err(PeekError::Malformed(0))
+    let mut peek = Peek { empty: true, ..Peek::default() };
+    scan(body, &mut |key, _, value| {
+        peek.empty = false;
+        match key {
+            b"model" => peek.model = Some(value),
+            b"stream" => peek.stream = Some(value),
+            b"stream_options" => peek.stream_options = Some(value),
+            _ => {}
+        }
+    })
+    .map(|open| Peek { open, ..peek })
+}
+
+/// The text of `model`; `None` when it is missing or no string.
+pub fn model_name<'a>(body: &'a [u8], peek: &Peek) -> Option<Cow<'a, str>> {
+    let text = body.get(peek.model.clone()?)?;
+    let inner = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    if inner.contains(&b'\\') {
+        return serde_json::from_slice::<String>(text).ok().map(Cow::Owned);
+    }
+    std::str::from_utf8(inner).ok().map(Cow::Borrowed)
+}
+
+/// `stream`, false when absent or null.
+///
+/// # Errors
+/// When it is neither true nor false.
+pub fn stream_flag(body: &[u8], peek: &Peek) -> Result<bool, NotABool> {
+    match peek.stream.clone().and_then(|range| body.get(range)) {
+        Some(b"true") => Ok(true),
+        Some(b"false" | b"null") | None => Ok(false),
+        Some(_) => Err(NotABool),
+    }
+}
+
+/// A flag that is neither true nor false.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotABool;
+
+/// The edit that asks a stream for its usage; `None` when the client asks for it already.
+pub fn ask_usage(body: &[u8], peek: &Peek) -> Option<Edit> {
+    let ask = |at, with: String| Some(Edit { at, with: Bytes::from(with) });
+    let Some(range) = peek.stream_options.clone() else {
+        let comma = if peek.empty { "" } else { "," };
+        return ask(
+            peek.open..peek.open,
+            format!(r#""stream_options":{{"include_usage":true}}{comma}"#),
+        );
+    };
+    let options = body.get(range.clone())?;
+    let mut inside = None;
+    let mut empty = true;
+    let opened = scan(options, &mut |key, _, value| {
+        empty = false;
+        if key == b"include_usage" {
+            inside = Some(value);
+        }
+    });
+    match (opened, inside) {
+        (Err(_), _) => ask(range, r#"{"include_usage":true}"#.to_owned()),
+        (Ok(_), Some(value)) if options.get(value.clone()) == Some(b"true") => None,
+        (Ok(_), Some(value)) => {
+            ask(range.start + value.start..range.start + value.end, "true".to_owned())
+        }
+        (Ok(open), None) => {
+            let at = range.start + open;
+            ask(at..at, format!(r#""include_usage":true{}"#, if empty { "" } else { "," }))
+        }
+    }
 }
 
 /// A replacement of some bytes of a body; an empty range is an insertion.
@@ -62,17 +133,262 @@ pub type Pieces = SmallVec<[Bytes; 8]>;
 
 /// Applies edits, which must be in order and apart.
 pub fn splice(body: &Bytes, edits: &[Edit]) -> Pieces {
-    let _ = edits;
-    SmallVec::from_iter([body.clone()])
+    let mut pieces = Pieces::new();
+    let mut from = 0;
+    for edit in edits {
+        pieces.push(body.slice(from..edit.at.start));
+        pieces.push(edit.with.clone());
+        from = edit.at.end;
+    }
+    pieces.push(body.slice(from..));
+    pieces
 }
 
 /// Applies `overrides.set` and `overrides.remove` of a target to a body: top-level keys, by bytes.
 /// `set` holds the key and its value as JSON text.
+///
+/// # Errors
+/// When the body is no JSON object.
 pub fn override_fields(
     body: &Bytes,
     set: &[(String, String)],
     remove: &[String],
 ) -> Result<Bytes, PeekError> {
-    let _ = (set, remove);
-    Ok(body.clone())
+    let gone = |key: &[u8]| {
+        set.iter().map(|(name, _)| name).chain(remove).any(|name| name.as_bytes() == key)
+    };
+    let mut fields: Vec<Range<usize>> = Vec::new();
+    scan(body, &mut |key, from, value| {
+        if !gone(key) {
+            fields.push(from..value.end);
+        }
+    })?;
+    let mut whole = Vec::with_capacity(body.len() + 64);
+    whole.push(b'{');
+    let kept = fields.into_iter().filter_map(|range| body.get(range)).map(Cow::Borrowed);
+    let new = set.iter().map(|(name, value)| {
+        let name = serde_json::Value::from(name.as_str());
+        Cow::Owned(format!("{name}:{value}").into_bytes())
+    });
+    for (at, field) in kept.chain(new).enumerate() {
+        if at > 0 {
+            whole.push(b',');
+        }
+        whole.extend_from_slice(&field);
+    }
+    whole.push(b'}');
+    Ok(Bytes::from(whole))
+}
+
+/// Shows each top-level field: its key without quotes, where the key begins, where its value stands.
+/// Gives the offset just after the opening brace.
+fn scan(body: &[u8], see: &mut dyn FnMut(&[u8], usize, Range<usize>)) -> Result<usize, PeekError> {
+    let mut at = space(body, 0);
+    if body.get(at) != Some(&b'{') {
+        return Err(PeekError::Malformed(at));
+    }
+    at += 1;
+    let open = at;
+    at = space(body, at);
+    if body.get(at) == Some(&b'}') {
+        return end(body, at + 1).map(|()| open);
+    }
+    loop {
+        let key_at = space(body, at);
+        let key_end = string(body, key_at)?;
+        let raw = body.get(key_at..key_end).unwrap_or_default();
+        let colon = space(body, key_end);
+        if body.get(colon) != Some(&b':') {
+            return Err(PeekError::Malformed(colon));
+        }
+        let from = space(body, colon + 1);
+        let to = value(body, from)?;
+        let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
+        if inner.contains(&b'\\') {
+            let key: String =
+                serde_json::from_slice(raw).map_err(|_not_text| PeekError::Malformed(key_at))?;
+            see(key.as_bytes(), key_at, from..to);
+        } else {
+            see(inner, key_at, from..to);
+        }
+        at = space(body, to);
+        match body.get(at) {
+            Some(b',') => at += 1,
+            Some(b'}') => return end(body, at + 1).map(|()| open),
+            _ => return Err(PeekError::Malformed(at)),
+        }
+    }
+}
+
+/// Nothing but white space may follow the object.
+fn end(body: &[u8], at: usize) -> Result<(), PeekError> {
+    let at = space(body, at);
+    if at == body.len() { Ok(()) } else { Err(PeekError::Malformed(at)) }
+}
+
+fn space(body: &[u8], at: usize) -> usize {
+    let rest = body.get(at..).unwrap_or_default();
+    let white = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+    at + white.count()
+}
+
+/// The end of the string that begins at `at`.
+fn string(body: &[u8], at: usize) -> Result<usize, PeekError> {
+    if body.get(at) != Some(&b'"') {
+        return Err(PeekError::Malformed(at));
+    }
+    let mut from = at + 1;
+    loop {
+        let rest = body.get(from..).unwrap_or_default();
+        let found = memchr2(b'"', b'\\', rest).ok_or(PeekError::Malformed(body.len()))?;
+        if rest.get(found) == Some(&b'"') {
+            return Ok(from + found + 1);
+        }
+        from += found + 2;
+    }
+}
+
+/// The end of the value that begins at `at`.
+fn value(body: &[u8], at: usize) -> Result<usize, PeekError> {
+    match body.get(at) {
+        Some(b'"') => string(body, at),
+        Some(b'{' | b'[') => nested(body, at),
+        Some(b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
+            let rest = body.get(at..).unwrap_or_default();
+            let plain = rest.iter().take_while(
+                |byte| matches!(byte, b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'E'),
+            );
+            Ok(at + plain.count())
+        }
+        _ => Err(PeekError::Malformed(at)),
+    }
+}
+
+/// The end of the object or array that begins at `at`: brackets must match, strings are skipped.
+fn nested(body: &[u8], at: usize) -> Result<usize, PeekError> {
+    // One bit a level: whether it is an object. The outermost object is a level too.
+    let mut kinds: u128 = 0;
+    let mut depth = 0;
+    let mut from = at;
+    while let Some(byte) = body.get(from) {
+        match byte {
+            b'"' => {
+                from = string(body, from)?;
+                continue;
+            }
+            b'{' | b'[' => {
+                depth += 1;
+                if depth >= MAX_DEPTH {
+                    return Err(PeekError::TooDeep);
+                }
+                kinds = kinds << 1 | u128::from(*byte == b'{');
+            }
+            b'}' | b']' => {
+                if (kinds & 1 == 1) != (*byte == b'}') {
+                    return Err(PeekError::Malformed(from));
+                }
+                kinds >>= 1;
+                depth -= 1;
+                if depth == 0 {
+                    return Ok(from + 1);
+                }
+            }
+            _ => {}
+        }
+        from += 1;
+    }
+    Err(PeekError::Malformed(body.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn joined(body: &Bytes, edits: &[Edit]) -> Value {
+        serde_json::from_slice(&splice(body, edits).concat()).unwrap()
+    }
+
+    #[test]
+    fn the_last_of_two_equal_keys_counts_and_nested_ones_do_not() {
+        let body = br#" {"a":{"model":"no"}, "model":"x", "mod\u0065l" : "\u0079" ,"stream":true}"#;
+        let peek = peek(body).unwrap();
+        assert_eq!(model_name(body, &peek).unwrap(), "y");
+        assert_eq!(stream_flag(body, &peek), Ok(true));
+    }
+
+    #[test]
+    fn usage_is_asked_for_whatever_the_client_wrote() {
+        for (options, expected) in [
+            (None, json!({"include_usage": true})),
+            (Some("null"), json!({"include_usage": true})),
+            (Some("{}"), json!({"include_usage": true})),
+            (Some(r#"{"include_usage":false}"#), json!({"include_usage": true})),
+            (Some(r#"{"x":1}"#), json!({"include_usage": true, "x": 1})),
+        ] {
+            let options = options.map_or(String::new(), |o| format!(r#","stream_options":{o}"#));
+            let body = Bytes::from(format!(r#"{{"model":"m"{options}}}"#));
+            let edit = ask_usage(&body, &peek(&body).unwrap()).unwrap();
+            assert_eq!(joined(&body, &[edit])["stream_options"], expected);
+        }
+        let asks = br#"{"stream_options":{"include_usage":true}}"#;
+        assert_eq!(ask_usage(asks, &peek(asks).unwrap()), None);
+    }
+
+    #[test]
+    fn what_is_no_object_or_too_deep_is_refused() {
+        for bad in ["", "[]", "{", r#"{"a":1"#, r#"{"a":[}}"#, r#"{"a":1}x"#, r#"{"a" 1}"#, "{,}"] {
+            assert!(matches!(peek(bad.as_bytes()), Err(PeekError::Malformed(_))), "{bad}");
+        }
+        let deep = |n: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(n), "]".repeat(n));
+        assert!(peek(deep(MAX_DEPTH - 1).as_bytes()).is_ok());
+        assert_eq!(peek(deep(MAX_DEPTH).as_bytes()), Err(PeekError::TooDeep));
+    }
+
+    fn object() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            "[ -~]{0,8}".prop_map(Value::from),
+        ];
+        let tree = leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[a-z\"\\\\]{1,4}", inner, 0..4)
+                    .prop_map(|map| Value::from_iter(map)),
+            ]
+        });
+        prop::collection::btree_map("[a-c]|model|stream_options", tree, 0..6)
+            .prop_map(|map| Value::from_iter(map))
+    }
+
+    proptest! {
+        #[test]
+        fn overriding_bytes_equals_overriding_values(value in object()) {
+            let body = Bytes::from(serde_json::to_vec_pretty(&value).unwrap());
+            let set = vec![("a".to_owned(), "[1]".to_owned()), ("new".to_owned(), "2".to_owned())];
+            let changed = override_fields(&body, &set, &["b".to_owned()]).unwrap();
+            let mut expected = value;
+            let map = expected.as_object_mut().unwrap();
+            map.remove("b");
+            map.insert("a".to_owned(), json!([1]));
+            map.insert("new".to_owned(), json!(2));
+            prop_assert_eq!(serde_json::from_slice::<Value>(&changed).unwrap(), expected);
+        }
+
+        #[test]
+        fn a_cut_object_is_an_error(value in object(), cut in any::<prop::sample::Index>()) {
+            let body = serde_json::to_vec(&value).unwrap();
+            prop_assert!(peek(&body).is_ok());
+            prop_assert!(peek(&body[..cut.index(body.len())]).is_err());
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_no_danger(body in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = peek(&body);
+        }
+    }
 }

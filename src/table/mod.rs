@@ -5,6 +5,7 @@
 //! that still has to be parsed. `compile` makes it; this room knows no resource kind, no clock, no
 //! socket.
 
+pub mod address;
 pub mod matcher;
 pub mod policy;
 pub mod secret;

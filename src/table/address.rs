@@ -1,0 +1,125 @@
+//! Which addresses belong to the public internet.
+//!
+//! A manifest may name any host, and a name may resolve to anything, so the check is made twice with
+//! this one function: on literal addresses when a table is compiled, and on every resolved address
+//! just before it is connected to (which also defeats names that change their answer).
+//!
+//! Source: the IANA special-purpose address registries for IPv4 and IPv6.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Whether an address is reachable for everybody, and so no way into this network.
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => match embedded(address) {
+            Some(inner) => is_public_v4(inner),
+            None => is_public_v6(address),
+        },
+    }
+}
+
+fn is_public_v4(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let special = match (a, b, c) {
+        // "This network", private, loopback, multicast and reserved.
+        (0 | 10 | 127 | 224..=255, _, _)
+        // Carrier-grade NAT.
+        | (100, 64..=127, _)
+        // Link-local: cloud metadata services are here.
+        | (169, 254, _)
+        | (172, 16..=31, _)
+        // IETF protocol assignments, documentation, 6to4 relay, private, benchmarks.
+        | (192, 0, 0 | 2)
+        | (192, 88, 99)
+        | (192, 168, _)
+        | (198, 18..=19, _)
+        | (198, 51, 100)
+        | (203, 0, 113) => true,
+        _ => false,
+    };
+    !special
+}
+
+/// The IPv4 address inside an IPv6 one: mapped, compatible, NAT64, 6to4, and Teredo is not public.
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let [g1, g2] = g.to_be_bytes();
+    let [h1, h2] = h.to_be_bytes();
+    match (a, b, c, d, e, f) {
+        // ::1 and :: are not IPv4; they fail the IPv6 check.
+        (0, 0, 0, 0, 0, 0) if g == 0 => None,
+        (0, 0, 0, 0, 0, 0 | 0xffff) | (0, 0, 0, 0, 0xffff, 0) | (0x64, 0xff9b, 0 | 1, _, _, _) => {
+            Some(Ipv4Addr::new(g1, g2, h1, h2))
+        }
+        (0x2002, ..) => {
+            let [b1, b2] = b.to_be_bytes();
+            let [c1, c2] = c.to_be_bytes();
+            Some(Ipv4Addr::new(b1, b2, c1, c2))
+        }
+        _ => None,
+    }
+}
+
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    let [a, b, ..] = address.segments();
+    // Global unicast is 2000::/3; taken out of it: documentation, benchmarks, Teredo, ORCHID.
+    let global = a & 0xe000 == 0x2000;
+    let special = (a == 0x2001 && (b == 0xdb8 || b < 0x200)) || (a == 0x3fff && b < 0x1000);
+    global && !special
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_public_internet_is_public() {
+        for public in
+            ["1.1.1.1", "8.8.8.8", "172.32.0.1", "192.0.1.1", "100.63.0.1", "2606:4700::1"]
+        {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+        for private in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "100.64.0.1",
+            "127.0.0.1",
+            "127.255.0.1",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.1",
+            "192.0.2.1",
+            "192.88.99.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "::ffff:0:10.0.0.1",
+            "::7f00:1:1",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::1",
+            "2002:7f00:1::",
+            "2002:a9fe:a9fe::",
+            "fe80::1",
+            "fec0::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "ff02::1",
+            "100::1",
+            "2001:db8::1",
+            "2001::1",
+            "3fff::1",
+        ] {
+            assert!(!is_public(private.parse().unwrap()), "{private}");
+        }
+    }
+}
