@@ -16,6 +16,7 @@ pub mod anthropic;
 pub mod chat;
 pub mod error;
 pub mod gemini;
+mod json;
 pub mod openai;
 pub mod peek;
 pub mod sse;

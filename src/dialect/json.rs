@@ -1,0 +1,87 @@
+//! Small helpers over JSON values that every codec needs.
+
+use serde_json::{Map, Value};
+
+use super::{RequestError, Usage};
+
+/// A field that is text.
+pub(super) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.get(key)?.as_str()
+}
+
+/// A field that is an array; empty where it is not.
+pub(super) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// A count, which some servers write as a float.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "saturating, and a count of tokens is small"
+)]
+pub(super) fn count(value: &Value, key: &str) -> Option<u64> {
+    let value = value.get(key)?;
+    value
+        .as_u64()
+        .or_else(|| value.as_f64().filter(|count| *count >= 0.0).map(|count| count as u64))
+}
+
+/// Reads a body that must be an object.
+pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, RequestError> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err(plain("the request body must be a JSON object")),
+        Err(error) => Err(plain(format!("the request body is not valid JSON: {error}"))),
+    }
+}
+
+/// An error about the body as a whole.
+pub(super) fn plain(message: impl Into<String>) -> RequestError {
+    RequestError { message: message.into(), param: None }
+}
+
+/// Takes a field that must have a type; null counts as absent.
+pub(super) fn take<T>(
+    map: &mut Map<String, Value>,
+    key: &str,
+    expected: &str,
+    read: impl Fn(&Value) -> Option<T>,
+) -> Result<Option<T>, RequestError> {
+    match map.remove(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match read(&value) {
+            Some(read) => Ok(Some(read)),
+            None => Err(RequestError::at(key, format!("`{key}` must be {expected}"))),
+        },
+    }
+}
+
+/// Tool arguments as an object: empty text means none.
+pub(super) fn arguments(text: &str) -> Option<Value> {
+    if text.trim().is_empty() {
+        return Some(Value::Object(Map::new()));
+    }
+    serde_json::from_str(text).ok().filter(Value::is_object)
+}
+
+/// Appends JSON text for a string, quotes included.
+pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
+    // Writing to a vector cannot fail.
+    let _written = serde_json::to_writer(out, text);
+}
+
+/// The usage object that stands last in a body, read with `read`.
+pub(super) fn last_usage(body: &[u8], read: fn(&Value) -> Option<Usage>) -> Option<Usage> {
+    let at = memchr::memmem::rfind(body, b"\"usage\"")?;
+    let rest = body.get(at + 7..)?;
+    let colon = memchr::memchr(b':', rest)?;
+    let mut values = serde_json::Deserializer::from_slice(rest.get(colon + 1..)?).into_iter();
+    read(&values.next()?.ok()?)
+}
+
+/// The provider's words, short enough to repeat.
+pub(super) fn words(text: &str) -> String {
+    const MOST: usize = 500;
+    text.chars().filter(|c| !c.is_control()).take(MOST).collect()
+}
