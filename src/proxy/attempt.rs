@@ -8,9 +8,8 @@
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -21,7 +20,7 @@ use super::{
     outbound::Outbound,
     relay::{Codec, Way},
     retry::Failure,
-    upstream::{Pool, RequestBody, SendError},
+    upstream::{Pool, RequestBody, ResponseBody, SendError},
 };
 use crate::{
     dialect::{ProviderError, StreamError, Usage, View},
@@ -69,7 +68,7 @@ pub enum Content {
         /// What is ready for the client.
         ready: VecDeque<Bytes>,
         /// The rest; `None` when the stream has already ended well.
-        rest: Option<Incoming>,
+        rest: Option<ResponseBody>,
         /// How the rest is to be read.
         way: Way,
     },
@@ -123,7 +122,8 @@ pub async fn attempt(
         begin_stream(feed, body, by).await.map_err(|failed| redact(failed, target))?
     } else if translated {
         let whole = collect(body, MOST_TRANSLATED, deadlines.begin).await?;
-        let response = codec.decode_response(&whole).map_err(|e| redact(of_stream_error(e), target))?;
+        let response =
+            codec.decode_response(&whole).map_err(|e| redact(of_stream_error(e), target))?;
         let usage = response.usage;
         Content::Whole(client.encode_response(&response, view).into(), usage)
     } else {
@@ -141,7 +141,7 @@ async fn send(
     outbound: Outbound,
     deadlines: Deadlines,
     sent: Instant,
-) -> Result<Response<Incoming>, Failed> {
+) -> Result<Response<ResponseBody>, Failed> {
     let unsendable = || Failed::from(Failure::Connect);
     let headers = headers::outgoing(&chat.headers, chat.api, target, key, chat.stream)
         .ok_or_else(unsendable)?;
@@ -177,7 +177,11 @@ fn of_send_error(error: &SendError) -> Failure {
 }
 
 /// Reads a stream until it has begun.
-async fn begin_stream(mut feed: Feed, mut body: Incoming, by: Instant) -> Result<Content, Failed> {
+async fn begin_stream(
+    mut feed: Feed,
+    mut body: ResponseBody,
+    by: Instant,
+) -> Result<Content, Failed> {
     let mut ready = VecDeque::new();
     let mut held = 0;
     loop {
@@ -198,13 +202,17 @@ async fn begin_stream(mut feed: Feed, mut body: Incoming, by: Instant) -> Result
             return Err(of_stream_error(error));
         }
         if feed.has_begun() || held > HOLD_STREAM {
-            return Ok(Content::Begun { ready, rest: Some(body), way: Way::Stream(Box::new(feed)) });
+            return Ok(Content::Begun {
+                ready,
+                rest: Some(body),
+                way: Way::Stream(Box::new(feed)),
+            });
         }
     }
 }
 
 /// Reads a whole answer until it is complete or too large to be held back.
-async fn begin_whole(codec: Codec, mut body: Incoming, by: Instant) -> Result<Content, Failed> {
+async fn begin_whole(codec: Codec, mut body: ResponseBody, by: Instant) -> Result<Content, Failed> {
     let mut first = Bytes::new();
     let mut more = VecDeque::new();
     let mut held = 0;
@@ -232,7 +240,7 @@ async fn begin_whole(codec: Codec, mut body: Incoming, by: Instant) -> Result<Co
 }
 
 /// Reads a whole body within a limit.
-async fn collect(mut body: Incoming, most: usize, by: Instant) -> Result<Bytes, Failed> {
+async fn collect(mut body: ResponseBody, most: usize, by: Instant) -> Result<Bytes, Failed> {
     let mut whole = BytesMut::new();
     while let Some(piece) = next(&mut body, by).await? {
         if whole.is_empty() && hyper::body::Body::is_end_stream(&body) {
@@ -247,7 +255,7 @@ async fn collect(mut body: Incoming, most: usize, by: Instant) -> Result<Bytes, 
 }
 
 /// The next piece of a body that must be whole.
-async fn next(body: &mut Incoming, by: Instant) -> Result<Option<Bytes>, Failed> {
+async fn next(body: &mut ResponseBody, by: Instant) -> Result<Option<Bytes>, Failed> {
     loop {
         match timeout_at(by, body.frame()).await {
             Err(_) => return Err(Failure::HeadersTimeout.into()),
@@ -267,7 +275,7 @@ async fn refusal(
     target: &Target,
     status: StatusCode,
     headers: &HeaderMap,
-    body: Incoming,
+    body: ResponseBody,
     deadlines: Deadlines,
 ) -> Failed {
     // An error body that is late or cut still has its status.
@@ -278,7 +286,10 @@ async fn refusal(
     redact(of_provider_error(error, wait), target)
 }
 
-#[expect(clippy::disallowed_types, reason = "an HTTP date is compared with the wall clock, here alone")]
+#[expect(
+    clippy::disallowed_types,
+    reason = "an HTTP date is compared with the wall clock, here alone"
+)]
 fn wall_clock() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }

@@ -7,11 +7,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use super::{
-    admit::bounded,
-    relay::Broken,
-    retry::Failure,
-};
+use super::{admit::bounded, relay::Broken, retry::Failure};
 use crate::{
     dialect::{ApiError, ErrorClass, ErrorKind, ProviderError, Refusal, RequestError, StreamError},
     observe::Outcome,
@@ -84,7 +80,7 @@ fn of_failed(mut tried: Vec<Tried>, model: &str, budget: Duration) -> (ApiError,
         && let Some(last) = tried.pop()
     {
         let (kind, outcome, _) = of_failure(&last.failure);
-        let words = last.message.unwrap_or_else(|| last.failure.explanation().to_owned());
+        let words = last.message.unwrap_or_else(|| last.failure.explanation().into_owned());
         let message = format!("target {}: {words}", last.target);
         let mut told = ApiError::new(kind, code(&last.failure), message);
         told.retry_after = wait(&last.failure);
@@ -93,7 +89,8 @@ fn of_failed(mut tried: Vec<Tried>, model: &str, budget: Duration) -> (ApiError,
     let mut kinds = tried.iter().map(|one| of_failure(&one.failure));
     let first = kinds.next().map_or((ErrorKind::Unavailable, Outcome::Unavailable), |f| (f.0, f.1));
     let agreed = kinds.all(|(kind, ..)| kind == first.0);
-    let (kind, outcome) = if agreed { first } else { (ErrorKind::Overloaded, Outcome::UpstreamError) };
+    let (kind, outcome) =
+        if agreed { first } else { (ErrorKind::Overloaded, Outcome::UpstreamError) };
     let mut message = format!(
         "no target of model '{}' could answer within {}s:",
         bounded(model),
@@ -103,7 +100,9 @@ fn of_failed(mut tried: Vec<Tried>, model: &str, budget: Duration) -> (ApiError,
     while let Some((one, rest)) = at.split_first() {
         let same = rest
             .iter()
-            .take_while(|next| next.target == one.target && next.failure.word() == one.failure.word())
+            .take_while(|next| {
+                next.target == one.target && next.failure.word() == one.failure.word()
+            })
             .count();
         let _ = write!(message, " {} {}", one.target, one.failure.explanation());
         if same > 0 {
@@ -192,12 +191,16 @@ fn wait(failure: &Failure) -> Option<Duration> {
 /// What ends a stream that broke after bytes had gone out.
 pub fn of_broken(broken: &Broken) -> (Outcome, ApiError) {
     let (kind, code, message) = match broken {
-        Broken::Late => {
-            (ErrorKind::Timeout, "stream_timeout", "the provider stopped sending; the answer is incomplete".to_owned())
-        }
-        Broken::Read(StreamError::Truncated) => {
-            (ErrorKind::Upstream, "stream_truncated", "the provider's stream was cut; the answer is incomplete".to_owned())
-        }
+        Broken::Late => (
+            ErrorKind::Timeout,
+            "stream_timeout",
+            "the provider stopped sending; the answer is incomplete".to_owned(),
+        ),
+        Broken::Read(StreamError::Truncated) => (
+            ErrorKind::Upstream,
+            "stream_truncated",
+            "the provider's stream was cut; the answer is incomplete".to_owned(),
+        ),
         Broken::Read(StreamError::Malformed(_)) => (
             ErrorKind::Upstream,
             "stream_malformed",

@@ -55,6 +55,14 @@ impl Chat {
         Ok(Self { api, headers, body, peek, model, stream, common })
     }
 
+    /// Whether the client wants a stream to end with usage; some dialects always do.
+    pub fn wants_usage(&self) -> bool {
+        match self.api {
+            Api::ChatCompletions => peek::ask_usage(&self.body, &self.peek).is_none(),
+            Api::Messages => true,
+        }
+    }
+
     /// The request in the common form; parsed at the first call.
     pub fn common(&self) -> Result<&ChatRequest, &RequestError> {
         self.common.get_or_init(|| self.api.client().decode_request(&self.body)).as_ref()

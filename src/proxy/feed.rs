@@ -27,7 +27,12 @@ enum Way {
     /// The bytes pass.
     Pass { watch: Box<dyn Watch>, client: &'static dyn Client, hide_usage: bool },
     /// The events are written anew.
-    Translate { decode: Box<dyn Decode>, encode: Box<dyn Encode>, deltas: Vec<Delta>, usage: Option<Usage> },
+    Translate {
+        decode: Box<dyn Decode>,
+        encode: Box<dyn Encode>,
+        deltas: Vec<Delta>,
+        usage: Option<Usage>,
+    },
 }
 
 impl std::fmt::Debug for Way {
@@ -86,10 +91,8 @@ impl Feed {
     /// When the provider reports a failure or writes what nobody can read. What came before it
     /// stands in `out`.
     pub fn push(&mut self, piece: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), StreamError> {
-        let whole = self
-            .framer
-            .push(piece)
-            .map_err(|error| StreamError::Malformed(error.to_string()))?;
+        let whole =
+            self.framer.push(piece).map_err(|error| StreamError::Malformed(error.to_string()))?;
         match &mut self.way {
             Way::Pass { watch, hide_usage, .. } => {
                 pass(&whole, watch.as_mut(), *hide_usage, &mut self.begun, out)

@@ -44,11 +44,9 @@ const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("trunkline/", env!("CARGO_PKG_VERSION")));
 
 /// What a client may say to an upstream of its own dialect.
-fn forwarded(dialect: Dialect) -> &'static [HeaderName] {
-    const ANTHROPIC: &[HeaderName] =
-        &[name::ANTHROPIC_VERSION, HeaderName::from_static("anthropic-beta")];
+const fn forwarded(dialect: Dialect) -> &'static [&'static str] {
     match dialect {
-        Dialect::AnthropicMessages => ANTHROPIC,
+        Dialect::AnthropicMessages => &["anthropic-version", "anthropic-beta"],
         Dialect::Gemini | Dialect::OpenAiChat => &[],
     }
 }
@@ -75,12 +73,12 @@ pub fn outgoing(
     }
     if api.dialect() == provider.dialect {
         for name in forwarded(provider.dialect) {
-            let mut values = client.get_all(name).iter();
+            let mut values = client.get_all(*name).iter();
             if let Some(first) = values.next() {
-                headers.insert(name.clone(), first.clone());
+                headers.insert(HeaderName::from_static(name), first.clone());
             }
             for more in values {
-                headers.append(name.clone(), more.clone());
+                headers.append(HeaderName::from_static(name), more.clone());
             }
         }
     }
@@ -140,9 +138,7 @@ mod tests {
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs
             .iter()
-            .map(|(name, value)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
-            })
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect()
     }
 

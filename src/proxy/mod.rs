@@ -1,4 +1,21 @@
-//! The path of a request.
+//! The path of a request on hyper: one phase a file. Read `service.rs` first.
+//!
+//! Everything here runs on a worker's own thread and shares nothing with the others but the table.
+//! It knows no resource kind and no API server: what it needs of them is in the table already.
+
+pub mod admit;
+pub mod attempt;
+pub mod drain;
+pub mod error;
+pub mod facts;
+pub mod failover;
+pub mod feed;
+pub mod headers;
 pub mod listener;
+pub mod outbound;
+pub mod relay;
 pub mod retry;
+pub mod service;
+pub mod settle;
+pub mod state;
 pub mod upstream;

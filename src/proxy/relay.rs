@@ -10,7 +10,7 @@
 
 use std::{
     collections::VecDeque,
-    convert::Infallible,
+    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -18,10 +18,9 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::{error, feed::Feed, settle::Ledger};
+use super::{error, feed::Feed, settle::Ledger, upstream::ResponseBody};
 use crate::{
     dialect::{StreamError, Upstream},
     observe::Outcome,
@@ -53,7 +52,7 @@ impl Body {
 /// An answer that is still coming.
 #[derive(Debug)]
 pub struct Relay {
-    upstream: Option<Incoming>,
+    upstream: Option<ResponseBody>,
     way: Way,
     ready: VecDeque<Bytes>,
     limits: Limits,
@@ -109,7 +108,7 @@ impl Limits {
 impl Relay {
     /// Goes on with an answer of which `ready` has been read already.
     pub fn new(
-        upstream: Option<Incoming>,
+        upstream: Option<ResponseBody>,
         way: Way,
         ready: VecDeque<Bytes>,
         limits: Limits,
@@ -208,8 +207,6 @@ impl Relay {
     }
 }
 
-use std::future::Future;
-
 /// Why an answer broke after bytes had gone out.
 #[derive(Debug)]
 pub enum Broken {
@@ -224,12 +221,6 @@ pub enum Broken {
 #[error("the upstream's answer was cut")]
 pub struct Cut;
 
-impl From<Infallible> for Cut {
-    fn from(never: Infallible) -> Self {
-        match never {}
-    }
-}
-
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = Cut;
@@ -239,7 +230,9 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let relay = match self.get_mut() {
-            Self::Full(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Full(bytes) => {
+                return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
+            }
             Self::Relay(relay) => relay,
         };
         if let Err(broken) = ready!(relay.poll_upstream(cx))

@@ -10,9 +10,17 @@ mod body;
 mod connect;
 mod tls;
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use http::{HeaderValue, Request, Response, Uri, header, uri};
+use http_body::Frame;
 use hyper::{body::Incoming, client::conn};
 use rustc_hash::FxHashMap;
 use tokio::time::{Instant, timeout};
@@ -92,7 +100,7 @@ impl Pool {
         endpoint: &Endpoint,
         mut request: Request<RequestBody>,
         connect: Duration,
-    ) -> Result<(Response<Incoming>, Lease), SendError> {
+    ) -> Result<Response<ResponseBody>, SendError> {
         while let Some(idle) = self.take(endpoint) {
             request = match idle.send(self, endpoint, request).await {
                 Ok(response) => return Ok(response),
@@ -164,19 +172,44 @@ impl Pool {
     }
 }
 
-/// Holds an HTTP/1.1 connection while its answer is read.
-///
-/// Dropped before the answer has been read to its end, it closes the connection, which cancels the
-/// request at the provider.
+/// An answer's body. Read to its end, it gives an HTTP/1.1 connection back; dropped before, it closes
+/// the connection, which cancels the request at the provider.
 #[derive(Debug)]
-pub struct Lease(Option<(Pool, Endpoint, conn::http1::SendRequest<RequestBody>)>);
+pub struct ResponseBody {
+    body: Incoming,
+    lease: Option<Lease>,
+}
 
-impl Lease {
-    /// Gives the connection back: the answer has been read to its end.
-    pub fn give_back(mut self) {
-        if let Some((pool, endpoint, sender)) = self.0.take() {
+/// The pool, the endpoint and the connection to give back.
+type Lease = Box<(Pool, Endpoint, conn::http1::SendRequest<RequestBody>)>;
+
+impl http_body::Body for ResponseBody {
+    type Data = bytes::Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<bytes::Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let ended = match &frame {
+            None => true,
+            Some(Ok(_)) => self.body.is_end_stream(),
+            Some(Err(_)) => false,
+        };
+        if ended && let Some(lease) = self.lease.take() {
+            let (pool, endpoint, sender) = *lease;
             pool.put_back(&endpoint, sender);
         }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -192,7 +225,7 @@ impl Connection {
         pool: &Pool,
         endpoint: &Endpoint,
         mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Lease), Unsent> {
+    ) -> Result<Response<ResponseBody>, Unsent> {
         address(endpoint, &mut request, matches!(self, Self::Http2(_)));
         let sent = match &mut self {
             Self::Http1(sender) => {
@@ -206,11 +239,11 @@ impl Connection {
         };
         match sent {
             Ok(response) => {
-                let held = match self {
-                    Self::Http1(sender) => Some((pool.clone(), endpoint.clone(), sender)),
+                let lease = match self {
+                    Self::Http1(sender) => Some(Box::new((pool.clone(), endpoint.clone(), sender))),
                     Self::Http2(_) => None,
                 };
-                Ok((response, Lease(held)))
+                Ok(response.map(|body| ResponseBody { body, lease }))
             }
             Err(mut unsent) => {
                 let request = unsent.take_message().map(Box::new);

@@ -1,0 +1,143 @@
+//! Phases 4 and 5 together: choose a target, try it, and go on until there is an answer or no hope.
+//!
+//! The loop itself decides nothing: [`crate::select`] says which target and key, [`super::attempt`]
+//! says what came of it, [`super::retry`] says what to do next. What it owns is the bookkeeping:
+//! what has been tried, what each attempt told, which keys must rest.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    attempt::{self, Answer, Deadlines, Failed},
+    error::{NoAnswer, Tried},
+    facts::Chat,
+    outbound::{self, Unsendable},
+    retry::{self, Allowance, Failure, Next, Progress},
+    settle::Ledger,
+    state::{RouteHandles, Worker},
+};
+use crate::{
+    dialect::{ErrorClass, Loss, View},
+    select::{self, Pick},
+    table::{Key, Route, Target},
+};
+
+/// The answer of a target, with what it did not get.
+#[derive(Debug)]
+pub struct Served {
+    /// Who answered.
+    pub target: Arc<Target>,
+    /// The answer.
+    pub answer: Answer,
+    /// What the target did not get as the client wrote it.
+    pub losses: Vec<Loss>,
+    /// When the answer must be through.
+    pub ends: Instant,
+}
+
+/// Finds an answer.
+///
+/// # Errors
+/// When there is none; the ledger then holds every attempt.
+pub async fn serve(
+    worker: &Worker,
+    route: &Route,
+    handles: &RouteHandles,
+    chat: &Chat,
+    view: &View,
+    ledger: &mut Ledger,
+) -> Result<Served, NoAnswer> {
+    let begin = ledger.arrived() + route.failover.total_budget;
+    let mut excluded = select::Tried::default();
+    let mut tried: Vec<Tried> = Vec::new();
+    let mut refused = Vec::new();
+    let mut again: Option<Pick> = None;
+    let choose = |excluded: &select::Tried, now| {
+        select::pick(route, &handles.keys, excluded, now, &mut || worker.random())
+    };
+    loop {
+        let sent = Instant::now();
+        let Some(pick) = again.take().or_else(|| choose(&excluded, sent)) else { break };
+        let Some(target) = route.targets.get(pick.target) else { break };
+        let outbound = match outbound::outbound(chat, target) {
+            Ok(outbound) => outbound,
+            Err(Unsendable::Malformed(error)) => return Err(NoAnswer::Malformed(error)),
+            Err(Unsendable::Refused(refusal)) => {
+                excluded.target(pick.target);
+                refused.push((Arc::clone(&target.name), refusal));
+                continue;
+            }
+        };
+        let losses = outbound.losses.clone();
+        let key = pick.key.as_ref().and_then(|key| target.credential.keys.get(key.at));
+        let ends = ledger.arrived() + target.timeouts.total;
+        let deadlines = Deadlines { begin: begin.min(ends), end: ends };
+        ledger.try_target(&target.name, pick.target);
+        let attempt = attempt::attempt(&worker.pool, chat, target, key, outbound, view, deadlines);
+        let Failed { failure, message } = match Box::pin(attempt).await {
+            Ok(answer) => {
+                ledger.answered(sent.elapsed());
+                return Ok(Served { target: Arc::clone(target), answer, losses, ends });
+            }
+            Err(failed) => failed,
+        };
+        ledger.failed(&failure.word(), failure.outcome(), sent.elapsed());
+        let now = Instant::now();
+        rest(&pick, key, &failure, now);
+        exclude(&mut excluded, &pick, target, &failure);
+        let at_target = tried.iter().filter(|one| one.target == target.name).count();
+        let progress = Progress {
+            attempts: ledger.tries(),
+            at_target: u32::try_from(at_target + 1).unwrap_or(u32::MAX),
+            committed: false,
+            alternatives: choose(&excluded, now).is_some(),
+        };
+        let allowance = Allowance {
+            attempts: route.failover.max_attempts,
+            deadline: deadlines.begin,
+            on: route.failover.on,
+            budget: worker.retries.borrow().has_one(),
+        };
+        let next = retry::next(&failure, progress, allowance, now, worker.random());
+        tried.push(Tried { target: Arc::clone(&target.name), failure, message });
+        match next {
+            Next::GiveUp => break,
+            Next::Move => {}
+            Next::Stay(wait) => {
+                sleep_until(now + wait).await;
+                again = Some(pick);
+            }
+        }
+        worker.retries.borrow_mut().spend();
+    }
+    Err(match (tried.is_empty(), refused.is_empty()) {
+        (false, _) => NoAnswer::Failed(tried),
+        (true, false) => NoAnswer::Refused(refused),
+        (true, true) => NoAnswer::NoTarget,
+    })
+}
+
+/// Lets a key rest that the provider limited or refused.
+fn rest(pick: &Pick, key: Option<&Key>, failure: &Failure, now: Instant) {
+    let (Some(picked), Some(key)) = (&pick.key, key) else { return };
+    let limited = matches!(failure, Failure::Provider { class: ErrorClass::RateLimited, .. });
+    if limited {
+        // A wait that the provider names is its own knowledge; ours is a guess.
+        let wait = failure.retry_after().unwrap_or(key.cooldown_rate_limited);
+        picked.state.rest_until(now + wait);
+    } else if failure.refuses_key() {
+        picked.state.rest_until(now + key.cooldown_rejected);
+    }
+}
+
+/// What this request need not try again: a key where the key is at fault, else the target.
+fn exclude(excluded: &mut select::Tried, pick: &Pick, target: &Target, failure: &Failure) {
+    let limited = matches!(failure, Failure::Provider { class: ErrorClass::RateLimited, .. });
+    match &pick.key {
+        Some(key) if failure.refuses_key() || (limited && target.credential.keys.len() > 1) => {
+            excluded.key(key);
+        }
+        _ => excluded.target(pick.target),
+    }
+}

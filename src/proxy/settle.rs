@@ -1,0 +1,262 @@
+//! Phase 7: what a request and each of its attempts came to, counted exactly once.
+//!
+//! A [`Ledger`] is opened when a request arrives and travels with it: through admission, through
+//! every attempt, into the body of the answer. It is closed by whoever knows the end. If nobody
+//! does, the client has left, and dropping the ledger says so. So there is no way to count a request
+//! twice or not at all.
+
+use std::{fmt::Write, rc::Rc, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::state::{RouteHandles, Worker};
+use crate::{
+    dialect::{Api, Usage},
+    observe::{AttemptOutcome, Line, Outcome, TargetCells, TokenKind, cells::Cell},
+    table::Route,
+};
+
+/// The account of one request.
+#[derive(Debug)]
+pub struct Ledger {
+    worker: Rc<Worker>,
+    handles: Rc<RouteHandles>,
+    route: Option<Arc<Route>>,
+    arrived: Instant,
+    id: String,
+    api: Option<Api>,
+    stream: bool,
+    model: String,
+    status: u16,
+    bytes_in: u64,
+    bytes_out: u64,
+    /// Every attempt so far, as in `x-trunkline-attempts`.
+    attempts: String,
+    tries: u32,
+    /// The target of the attempt that is open, and its counters.
+    open: Option<(Arc<str>, Arc<TargetCells>)>,
+    answered_by: Arc<str>,
+    usage: Option<Usage>,
+    /// How long the request waited for providers before its answer began.
+    waited: Duration,
+    begun: Option<Instant>,
+    closed: bool,
+}
+
+impl Ledger {
+    /// Opens an account: a request has arrived.
+    pub fn open(worker: Rc<Worker>) -> Self {
+        let (a, b) = {
+            let mut rng = worker.rng.borrow_mut();
+            (rng.u64(..), rng.u64(..))
+        };
+        let arrived = Instant::now();
+        let handles = worker.unrouted();
+        worker.retries.borrow_mut().earn(arrived);
+        Self {
+            worker,
+            handles,
+            route: None,
+            arrived,
+            id: format!("req_{a:016x}{b:08x}"),
+            api: None,
+            stream: false,
+            model: String::new(),
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            attempts: String::new(),
+            tries: 0,
+            open: None,
+            answered_by: "".into(),
+            usage: None,
+            waited: Duration::ZERO,
+            begun: None,
+            closed: false,
+        }
+    }
+
+    /// The request's id.
+    pub fn request_id(&self) -> &str {
+        &self.id
+    }
+
+    /// When the request arrived.
+    pub const fn arrived(&self) -> Instant {
+        self.arrived
+    }
+
+    /// Every attempt so far, as in `x-trunkline-attempts`.
+    pub fn attempts(&self) -> &str {
+        &self.attempts
+    }
+
+    /// How many attempts were made.
+    pub const fn tries(&self) -> u32 {
+        self.tries
+    }
+
+    /// Notes which API was called.
+    pub const fn api(&mut self, api: Api) {
+        self.api = Some(api);
+    }
+
+    /// Notes what a chat asks for.
+    pub fn chat(&mut self, model: &str, stream: bool, bytes: usize) {
+        self.model = super::admit::bounded(model);
+        self.stream = stream;
+        self.bytes_in = bytes as u64;
+    }
+
+    /// Notes the route that serves: from here on the request is in flight there.
+    pub fn route(&mut self, route: &Arc<Route>, handles: Rc<RouteHandles>) {
+        self.route = Some(Arc::clone(route));
+        self.handles = handles;
+        self.handles.cells.in_flight.add(1);
+    }
+
+    /// An attempt begins.
+    pub fn try_target(&mut self, target: &Arc<str>, at: usize) {
+        self.tries += 1;
+        self.open =
+            self.handles.targets.get(at).map(|cells| (Arc::clone(target), Arc::clone(cells)));
+    }
+
+    /// The open attempt has failed.
+    pub fn failed(&mut self, word: &str, outcome: AttemptOutcome, waited: Duration) {
+        self.waited += waited;
+        if let Some((target, cells)) = self.open.take() {
+            cells.attempt(outcome);
+            let comma = if self.attempts.is_empty() { "" } else { "," };
+            // Writing to a string cannot fail.
+            let _written = write!(self.attempts, "{comma}{target}:{word}");
+        }
+    }
+
+    /// The open attempt has an answer, which begins now.
+    pub fn answered(&mut self, waited: Duration) {
+        self.waited += waited;
+        if let Some((target, _)) = &self.open {
+            let comma = if self.attempts.is_empty() { "" } else { "," };
+            let _written = write!(self.attempts, "{comma}{target}:ok");
+            self.answered_by = Arc::clone(target);
+        }
+        let now = Instant::now();
+        self.begun = Some(now);
+        let cells = &self.handles.cells;
+        cells.added.observe((now - self.arrived).saturating_sub(self.waited));
+        if self.stream {
+            cells.first_token.observe(now - self.arrived);
+            self.worker.cells.open_streams.add(1);
+        }
+    }
+
+    /// The status that the client is told.
+    pub const fn status(&mut self, status: u16) {
+        self.status = status;
+    }
+
+    /// Bytes have gone to the client.
+    pub const fn sent(&mut self, bytes: usize) {
+        self.bytes_out += bytes as u64;
+    }
+
+    /// Tokens as the provider reported them, if it did.
+    pub const fn usage(&mut self, usage: Option<Usage>) {
+        if usage.is_some() {
+            self.usage = usage;
+        }
+    }
+
+    /// The request has ended. Only the first call counts.
+    pub fn close(&mut self, outcome: Outcome) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        let now = Instant::now();
+        let took = now - self.arrived;
+        let cells = &self.handles.cells;
+        if self.route.is_some() {
+            cells.in_flight.sub(1);
+        }
+        if let Some(cell) =
+            self.api.and_then(|api| self.handles.requests(api).get(outcome as usize))
+        {
+            Cell::add(cell, 1);
+        }
+        cells.duration.observe(took);
+        if let (true, Some(begun)) = (self.stream, self.begun) {
+            self.worker.cells.open_streams.sub(1);
+            let after_first = self.usage.map_or(0, |usage| usage.output.saturating_sub(1));
+            if let Ok(after_first @ 1..) = u32::try_from(after_first) {
+                cells.output_token.observe((now - begun) / after_first);
+            }
+        }
+        if let Some((_, target)) = self.open.take() {
+            target.attempt(match outcome {
+                Outcome::Ok => AttemptOutcome::Ok,
+                Outcome::ClientClosed => AttemptOutcome::Cancelled,
+                Outcome::ClientError
+                | Outcome::Internal
+                | Outcome::NotFound
+                | Outcome::Overloaded
+                | Outcome::RateLimited
+                | Outcome::Refused
+                | Outcome::Timeout
+                | Outcome::TooLarge
+                | Outcome::Truncated
+                | Outcome::Unauthorized
+                | Outcome::Unavailable
+                | Outcome::UpstreamError => AttemptOutcome::Truncated,
+            });
+            self.count_tokens(&target);
+        }
+        self.log(outcome, took);
+    }
+
+    fn count_tokens(&self, target: &TargetCells) {
+        let Some(usage) = self.usage else { return };
+        target.tokens(TokenKind::Input, usage.input);
+        target.tokens(TokenKind::Output, usage.output);
+        target.tokens(TokenKind::Cached, usage.cached.unwrap_or(0));
+        target.tokens(TokenKind::CacheWrite, usage.cache_write.unwrap_or(0));
+        target.tokens(TokenKind::Reasoning, usage.reasoning.unwrap_or(0));
+    }
+
+    fn log(&mut self, outcome: Outcome, took: Duration) {
+        if !self.worker.log.is_on() {
+            return;
+        }
+        let nothing: Arc<str> = "".into();
+        let id = self.route.as_ref().map(|route| &route.id);
+        let begun = self.begun.map(|begun| begun - self.arrived);
+        let added = begun.map(|begun| begun.saturating_sub(self.waited).as_micros());
+        self.worker.log.write(Line {
+            ts: jiff::Timestamp::now(),
+            request_id: std::mem::take(&mut self.id),
+            api: self.api.map_or("", Api::as_str),
+            stream: self.stream,
+            namespace: id.map_or_else(|| Arc::clone(&nothing), |id| Arc::clone(&id.namespace)),
+            route: id.map_or_else(|| Arc::clone(&nothing), |id| Arc::clone(&id.name)),
+            model: std::mem::take(&mut self.model),
+            target: Arc::clone(&self.answered_by),
+            attempts: std::mem::take(&mut self.attempts),
+            status: self.status,
+            outcome: outcome.as_str(),
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+            input_tokens: self.usage.map(|usage| usage.input),
+            output_tokens: self.usage.map(|usage| usage.output),
+            duration_ms: took.as_secs_f64() * 1e3,
+            first_byte_ms: begun.map(|begun| begun.as_secs_f64() * 1e3),
+            added_us: added.and_then(|added| u64::try_from(added).ok()),
+        });
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.close(Outcome::ClientClosed);
+    }
+}

@@ -1,0 +1,171 @@
+//! What a worker holds: the table in use, and what stands beside it.
+//!
+//! The table is shared by all workers and swapped as a whole. Everything else is the worker's own,
+//! behind `Rc` and `RefCell`: no lock and no shared cache line on the request path. What a worker
+//! keeps beside a route (its cells, its key states) is found when the route is first used after a
+//! swap, so a swap costs nothing for routes that nobody asks for.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use tokio::time::Instant;
+
+use super::{admit::Limits, upstream::Pool};
+use crate::{
+    dialect::Api,
+    observe::{AccessLog, Cells, RouteCells, TargetCells, cells::Cell},
+    select::{KeyState, KeyStates, RetryBudget},
+    table::{Route, Table},
+};
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The table in use.
+    pub table: ArcSwap<Table>,
+    /// What is known about keys.
+    pub keys: KeyStates,
+    /// What clients may send.
+    pub limits: Limits,
+}
+
+/// One worker.
+#[derive(Debug)]
+pub struct Worker {
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// Its connections.
+    pub pool: Pool,
+    /// Its counters.
+    pub cells: Arc<Cells>,
+    /// Where its access log lines go.
+    pub log: AccessLog,
+    /// Its retries.
+    pub retries: RefCell<RetryBudget>,
+    /// Its randomness.
+    pub rng: RefCell<fastrand::Rng>,
+    bound: RefCell<Rc<Bound>>,
+    /// The cells of requests that reach no route.
+    unrouted: Rc<RouteHandles>,
+}
+
+/// A table and what the worker keeps beside its routes.
+#[derive(Debug)]
+pub struct Bound {
+    /// The table.
+    pub table: Arc<Table>,
+    handles: Vec<OnceCell<Rc<RouteHandles>>>,
+}
+
+/// What the worker keeps beside a route.
+#[derive(Debug)]
+pub struct RouteHandles {
+    /// The route's counters.
+    pub cells: Arc<RouteCells>,
+    requests: [Arc<[Cell]>; Api::ALL.len()],
+    /// The counters of each target.
+    pub targets: Vec<Arc<TargetCells>>,
+    /// The key states of each target.
+    pub keys: Vec<Arc<[Arc<KeyState>]>>,
+}
+
+impl RouteHandles {
+    /// The request counters of one API, by outcome.
+    pub fn requests(&self, api: Api) -> &[Cell] {
+        match api {
+            Api::ChatCompletions => &self.requests[0],
+            Api::Messages => &self.requests[1],
+        }
+    }
+
+    fn new(cells: Arc<RouteCells>, route: Option<&Route>, keys: &KeyStates) -> Self {
+        let targets = route.map_or(&[][..], |route| &route.targets);
+        Self {
+            requests: Api::ALL.map(|api| cells.requests(api.as_str())),
+            targets: targets
+                .iter()
+                .map(|target| cells.target(&target.name, target.credential.provider.name))
+                .collect(),
+            keys: targets.iter().map(|target| keys.of(&target.credential)).collect(),
+            cells,
+        }
+    }
+}
+
+impl Worker {
+    /// A worker that has served nothing yet.
+    pub fn new(
+        shared: Arc<Shared>,
+        pool: Pool,
+        cells: Arc<Cells>,
+        log: AccessLog,
+        seed: u64,
+    ) -> Self {
+        let unrouted = cells.route(&"".into(), &"".into());
+        let unrouted = Rc::new(RouteHandles::new(unrouted, None, &shared.keys));
+        let bound = RefCell::new(Rc::new(Bound::new(shared.table.load_full())));
+        Self {
+            shared,
+            pool,
+            cells,
+            log,
+            retries: RefCell::new(RetryBudget::new(Instant::now())),
+            rng: RefCell::new(fastrand::Rng::with_seed(seed)),
+            bound,
+            unrouted,
+        }
+    }
+
+    /// The table in use, once for each request: what it gives stays the same to the request's end.
+    pub fn bind(&self) -> Rc<Bound> {
+        let table = self.shared.table.load();
+        let mut bound = self.bound.borrow_mut();
+        if !Arc::ptr_eq(&bound.table, &table) {
+            *bound = Rc::new(Bound::new(Arc::clone(&table)));
+            self.forget(&table);
+        }
+        Rc::clone(&bound)
+    }
+
+    /// Lets the series of routes and targets that are gone end.
+    fn forget(&self, table: &Table) {
+        let live: std::collections::BTreeSet<(&str, &str)> =
+            table.routes().iter().map(|r| (&*r.id.namespace, &*r.id.name)).collect();
+        self.cells.retain(&|namespace, route| live.contains(&(namespace, route)));
+    }
+
+    /// What stands beside a route.
+    pub fn handles(&self, bound: &Bound, at: usize) -> Rc<RouteHandles> {
+        let (Some(route), Some(cell)) = (bound.table.routes().get(at), bound.handles.get(at))
+        else {
+            return Rc::clone(&self.unrouted);
+        };
+        let handles = cell.get_or_init(|| {
+            let cells = self.cells.route(&route.id.namespace, &route.id.name);
+            cells.retain(&|target| route.targets.iter().any(|own| *own.name == *target));
+            Rc::new(RouteHandles::new(cells, Some(route), &self.shared.keys))
+        });
+        Rc::clone(handles)
+    }
+
+    /// The counters of requests that reach no route.
+    pub fn unrouted(&self) -> Rc<RouteHandles> {
+        Rc::clone(&self.unrouted)
+    }
+
+    /// A number evenly between 0 and 1.
+    pub fn random(&self) -> f64 {
+        self.rng.borrow_mut().f64()
+    }
+}
+
+impl Bound {
+    fn new(table: Arc<Table>) -> Self {
+        let handles = table.routes().iter().map(|_| OnceCell::new()).collect();
+        Self { table, handles }
+    }
+}
