@@ -1,0 +1,107 @@
+//! What was typed.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// One API in front of every model provider.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Compile manifests offline and say what is wrong with them
+    Check(CheckArgs),
+    /// Write the CustomResourceDefinitions into a folder
+    Crds(CrdsArgs),
+    /// Serve the manifests of a folder, without Kubernetes
+    Run(RunArgs),
+    /// Play the providers on loopback
+    Sim(SimArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CheckArgs {
+    /// The folder or file with manifests
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
+    pub(super) path: PathBuf,
+    /// How the result is written
+    #[arg(short, long, default_value = "text")]
+    pub(super) output: Output,
+    /// Take plain http, loopback and private addresses
+    #[arg(long)]
+    pub(super) allow_private_endpoints: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Output {
+    Json,
+    Text,
+    Yaml,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CrdsArgs {
+    /// The folder
+    pub(super) folder: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// The folder or file with manifests; read again when it changes
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
+    pub(super) path: PathBuf,
+    /// Where clients connect; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub(super) listen: SocketAddr,
+    /// Where /metrics, /healthz and /readyz are
+    #[arg(long, default_value = "127.0.0.1:9090")]
+    pub(super) admin_listen: SocketAddr,
+    /// Take plain http, loopback and private addresses as endpoints
+    #[arg(long)]
+    pub(super) allow_private_endpoints: bool,
+    /// Play the providers on 127.0.0.1:9101, 9102 and 9103 in this process
+    #[arg(long)]
+    pub(super) sim: bool,
+    /// Threads that serve requests; one a core when 0
+    #[arg(long, default_value_t = 0)]
+    pub(super) workers: usize,
+    /// Seconds that open streams are given to finish after SIGTERM
+    #[arg(long, default_value_t = 30)]
+    pub(super) grace_period: u64,
+    /// Certificate chain (PEM) for TLS from clients
+    #[arg(long, requires = "tls_key")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// Key of the certificate (PEM)
+    #[arg(long, requires = "tls_cert")]
+    pub(super) tls_key: Option<PathBuf>,
+    /// Where the access log goes: `-` for stdout, a file, or `off`
+    #[arg(long, default_value = "-")]
+    pub(super) access_log: String,
+    /// How the process's own log looks
+    #[arg(long, default_value = "text")]
+    pub(super) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum LogFormat {
+    Json,
+    Text,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SimArgs {
+    /// OpenAI's API
+    #[arg(long, default_value = "127.0.0.1:9101")]
+    pub(super) openai: SocketAddr,
+    /// Anthropic's API
+    #[arg(long, default_value = "127.0.0.1:9102")]
+    pub(super) anthropic: SocketAddr,
+    /// Gemini's API
+    #[arg(long, default_value = "127.0.0.1:9103")]
+    pub(super) gemini: SocketAddr,
+}

@@ -1,0 +1,292 @@
+//! `trunkline run`: files, compile, table, proxy and admin in one process.
+
+use std::{
+    error::Error,
+    fs, io,
+    path::Path,
+    rc::Rc,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use tokio::{
+    runtime::Builder,
+    signal::unix::{SignalKind, signal},
+    task::LocalSet,
+    time::Instant,
+};
+
+use super::{
+    args::{LogFormat, RunArgs, SimArgs},
+    environment, say,
+};
+use crate::{
+    compile::{self, LastGood, Options},
+    files::{Reader, watch},
+    observe::{AccessLog, Metrics, Readiness, access_log, admin, telemetry},
+    proxy::{
+        admit::Limits,
+        drain::{self, Drain},
+        listener,
+        state::{Shared, Worker},
+        upstream::{Pool, load_roots},
+    },
+    select::KeyStates,
+    sim,
+    table::Table,
+};
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
+    let format = match args.log_format {
+        LogFormat::Json => telemetry::Format::Json,
+        LogFormat::Text => telemetry::Format::Text,
+    };
+    telemetry::start(format, &environment("RUST_LOG").unwrap_or_else(|| "info".to_owned()))?;
+    let metrics = Metrics::new()?;
+    let readiness = Readiness::default();
+    let mut source = Manifests {
+        reader: Reader::new(&args.path),
+        options: Options { allow_private_endpoints: args.allow_private_endpoints },
+        last: LastGood::default(),
+        metrics: metrics.clone(),
+    };
+    let waiting = readiness.wait_for("routing table");
+    let shared = Arc::new(Shared {
+        table: ArcSwap::from_pointee(Table::default()),
+        keys: KeyStates::new(Instant::now()),
+        limits: Limits::default(),
+    });
+    source.reload(&shared).map_err(|error| format!("{}: {error}", args.path.display()))?;
+    drop(waiting);
+    if args.sim {
+        play(SimArgs {
+            openai: ([127, 0, 0, 1], 9101).into(),
+            anthropic: ([127, 0, 0, 1], 9102).into(),
+            gemini: ([127, 0, 0, 1], 9103).into(),
+        })?;
+    }
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let workers = if args.workers == 0 { cores } else { args.workers };
+    let sockets = listener::bind(args.listen, workers)
+        .map_err(|error| format!("{} cannot be listened on: {error}", args.listen))?;
+    let admin_socket = std::net::TcpListener::bind(args.admin_listen)
+        .map_err(|error| format!("{} cannot be listened on: {error}", args.admin_listen))?;
+    let client = sockets.first().map(std::net::TcpListener::local_addr).transpose()?;
+    banner(&args, &shared.table.load(), client, admin_socket.local_addr()?);
+    admin::serve(admin_socket, metrics.clone(), readiness.clone())?;
+    let (log, writer) = access_log_of(&args.access_log, &metrics)?;
+    let tls = tls(args.tls_cert.as_deref(), args.tls_key.as_deref())?;
+    let (trigger, drain) = drain::channel();
+    let (ended, ends) = mpsc::channel();
+    for (at, socket) in sockets.into_iter().enumerate() {
+        let start = Start {
+            shared: Arc::clone(&shared),
+            cells: metrics.worker(),
+            log: log.clone(),
+            allow_private: args.allow_private_endpoints,
+            tls: tls.clone(),
+            drain: drain.clone(),
+        };
+        let ended = ended.clone();
+        thread::Builder::new().name(format!("worker-{at}")).spawn(move || {
+            let served = serve(socket, start);
+            // The main thread is gone only when the process ends anyway.
+            let _gone = ended.send(served);
+        })?;
+    }
+    drop(ended);
+    let again = Arc::clone(&shared);
+    let changes = watch::watch(&args.path)?;
+    thread::Builder::new().name("reload".to_owned()).spawn(move || {
+        while changes.next() {
+            if let Err(error) = source.reload(&again) {
+                tracing::error!(%error, "the manifests cannot be read; the last good table serves");
+            }
+        }
+    })?;
+    let stop = Builder::new_current_thread().enable_all().build()?;
+    stop.block_on(async {
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok::<_, io::Error>(())
+    })?;
+    tracing::info!("draining: open streams may finish");
+    readiness.drain();
+    trigger.start();
+    let deadline = Duration::from_secs(args.grace_period);
+    for _ in 0..workers {
+        match ends.recv_timeout(deadline) {
+            Ok(served) => served?,
+            Err(_late) => {
+                tracing::warn!("the grace period is over; open streams are cut");
+                break;
+            }
+        }
+    }
+    drop(writer);
+    Ok(())
+}
+
+/// What a worker starts with.
+struct Start {
+    shared: Arc<Shared>,
+    cells: Arc<crate::observe::Cells>,
+    log: AccessLog,
+    allow_private: bool,
+    tls: Option<Arc<ServerConfig>>,
+    drain: Drain,
+}
+
+/// A worker's thread: one runtime, one socket, nothing shared but the table.
+fn serve(socket: std::net::TcpListener, start: Start) -> io::Result<()> {
+    let Start { shared, cells, log, allow_private, tls, drain } = start;
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let tasks = LocalSet::new();
+    tasks.block_on(&runtime, async move {
+        let pool = Pool::new(allow_private, load_roots());
+        let sweep = pool.clone();
+        tokio::task::spawn_local(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                sweep.sweep();
+            }
+        });
+        let worker = Rc::new(Worker::new(shared, pool, cells, log, fastrand::u64(..)));
+        listener::serve(socket, listener::Config::default(), tls, worker, drain).await
+    })
+}
+
+/// The manifests and what became of them.
+struct Manifests {
+    reader: Reader,
+    options: Options,
+    last: LastGood,
+    metrics: Metrics,
+}
+
+impl Manifests {
+    /// Reads, compiles, and puts the table into use if it has changed.
+    fn reload(&mut self, shared: &Shared) -> io::Result<()> {
+        let count = |result: &str| self.metrics.reloads.with_label_values(&[result]).inc();
+        let snapshot =
+            self.reader.read(&environment).inspect_err(|_unreadable| count("rejected"))?;
+        let current = shared.table.load();
+        let revision = current.revision + 1;
+        let compiled = compile::compile(&snapshot, self.options, revision, &mut self.last);
+        for line in compiled.reports.iter().flat_map(compile::Report::lines) {
+            tracing::warn!("{line}");
+        }
+        if compiled.reports.iter().any(|report| !report.conditions.is_empty()) {
+            count("rejected");
+        }
+        if current.revision > 0 && compiled.table.routes() == current.routes() {
+            count("unchanged");
+            return Ok(());
+        }
+        let routes = compiled.table.routes().len();
+        shared.table.store(Arc::new(compiled.table));
+        count("applied");
+        let revision = i64::try_from(revision).unwrap_or(i64::MAX);
+        self.metrics.table_revision.set(revision);
+        self.metrics.table_timestamp.set(jiff::Timestamp::now().as_second());
+        tracing::info!(revision, routes, "a new routing table is in use");
+        Ok(())
+    }
+}
+
+fn banner(
+    args: &RunArgs,
+    table: &Table,
+    client: Option<std::net::SocketAddr>,
+    admin: std::net::SocketAddr,
+) {
+    let Some(client) = client else { return };
+    let (path, routes) = (args.path.display(), table.routes().len());
+    let version = env!("CARGO_PKG_VERSION");
+    say(&format!("trunkline {version} · {path} · {routes} routes, revision {}", table.revision));
+    if args.sim {
+        say(
+            "  simulated providers  openai 127.0.0.1:9101 · anthropic 127.0.0.1:9102 · gemini 127.0.0.1:9103",
+        );
+    }
+    say(&format!("  client API           http://{client}     (OpenAI and Anthropic SDKs)"));
+    say(&format!("  admin                http://{admin}     /metrics /readyz"));
+    let models = table.models(crate::dialect::Api::ChatCompletions);
+    let Some((model, _)) = models.first() else { return };
+    say(&format!(
+        "\nTry it:\n  curl http://{client}/v1/chat/completions -H 'content-type: application/json' \\\n    \
+         -d '{{\"model\":\"{model}\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n  \
+         python -c 'from openai import OpenAI; print(OpenAI(base_url=\"http://{client}/v1\", api_key=\"x\")\
+         .chat.completions.create(model=\"{model}\", messages=[{{\"role\":\"user\",\"content\":\"Hello\"}}])\
+         .choices[0].message.content)'\n"
+    ));
+}
+
+fn access_log_of(
+    to: &str,
+    metrics: &Metrics,
+) -> io::Result<(AccessLog, Option<access_log::Writer>)> {
+    let dropped = metrics.log_dropped.clone();
+    let (log, writer) = match to {
+        "off" => return Ok((AccessLog::off(dropped), None)),
+        "-" => AccessLog::start(io::stdout(), dropped)?,
+        file => {
+            let file = fs::OpenOptions::new().create(true).append(true).open(file)?;
+            AccessLog::start(file, dropped)?
+        }
+    };
+    Ok((log, Some(writer)))
+}
+
+fn tls(cert: Option<&Path>, key: Option<&Path>) -> Result<Option<Arc<ServerConfig>>, Failure> {
+    let (Some(cert), Some(key)) = (cert, key) else { return Ok(None) };
+    let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_file(key)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Some(Arc::new(config)))
+}
+
+pub(super) fn simulate(args: SimArgs) -> Result<(), Failure> {
+    for (provider, address) in play(args)? {
+        say(&format!("{} http://{address}", provider.as_str()));
+    }
+    loop {
+        thread::park();
+    }
+}
+
+/// Starts the simulated providers on a thread of their own.
+fn play(args: SimArgs) -> Result<Vec<(sim::Provider, std::net::SocketAddr)>, Failure> {
+    let SimArgs { openai, anthropic, gemini } = args;
+    let mut addresses = Vec::new();
+    for (provider, address) in [
+        (sim::Provider::OpenAi, openai),
+        (sim::Provider::Anthropic, anthropic),
+        (sim::Provider::Gemini, gemini),
+    ] {
+        let socket = std::net::TcpListener::bind(address)
+            .map_err(|error| format!("{address} cannot be listened on: {error}"))?;
+        addresses.push((provider, socket.local_addr()?));
+        thread::Builder::new()
+            .name(format!("sim-{}", provider.as_str()))
+            .spawn(move || sim::serve(socket, provider))?;
+    }
+    Ok(addresses)
+}
