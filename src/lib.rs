@@ -25,3 +25,4 @@ pub mod proxy;
 pub mod select;
 pub mod sim;
 pub mod table;
+mod words;

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::Source;
-use crate::{observe::outcome::words, table::ObjectId};
+use crate::{table::ObjectId, words::words};
 
 words! {
     /// Which condition.

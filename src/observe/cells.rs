@@ -17,7 +17,8 @@ use std::{
 
 use rustc_hash::FxHashMap;
 
-use super::outcome::{AttemptOutcome, Outcome, words};
+use super::outcome::{AttemptOutcome, Outcome};
+use crate::words::words;
 
 words! {
     /// What a token was.

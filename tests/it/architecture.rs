@@ -1,1 +1,112 @@
-//! Tests: architecture.
+//! Holds the rule of `ARCHITECTURE.md`: who may name whom, and that every file says what it is.
+//!
+//! One package has no boundary that the compiler checks between its modules, so this test is it. It
+//! reads text: `super::super::api` and names inside macros escape it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A room, the rooms that it may name, and the crates that it must not.
+const RULES: &[(&str, &[&str], &[&str])] = &[
+    ("api", &[], &["hyper", "tokio"]),
+    ("compile", &["api", "table", "dialect", "provider", "words"], &["hyper", "tokio"]),
+    ("dialect", &[], &["kube", "hyper", "tokio"]),
+    ("files", &["api", "compile", "table", "observe"], &["hyper"]),
+    ("observe", &["words"], &["kube"]),
+    ("provider", &["dialect"], &["kube", "hyper", "tokio"]),
+    ("proxy", &["table", "dialect", "provider", "select", "observe"], &["kube"]),
+    ("select", &["table", "provider", "dialect"], &["kube", "hyper"]),
+    ("sim", &[], &["kube"]),
+    ("table", &["dialect", "provider"], &["kube", "hyper", "tokio"]),
+];
+
+/// The most lines of a file before its tests.
+const MOST_LINES: usize = 450;
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// A file without its tests and comments.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn rooms_name_only_what_their_row_allows() {
+    let mut wrong = Vec::new();
+    for (room, allowed, banned) in RULES {
+        for file in sources(&src().join(room)) {
+            if file.ends_with("select/tests.rs") {
+                continue;
+            }
+            let code = code(&file).replace(['\n', ' '], "");
+            for (other, ..) in RULES {
+                let direct = code.contains(&format!("crate::{other}::"));
+                let group =
+                    code.split("usecrate::{").nth(1).and_then(|rest| rest.split(";").next());
+                let grouped = group.is_some_and(|group| {
+                    group.starts_with(&format!("{other}::"))
+                        || group.contains(&format!("}},{other}::"))
+                        || group.contains(&format!(",{other}::"))
+                });
+                if other != room && !allowed.contains(other) && (direct || grouped) {
+                    wrong.push(format!("{}: `{room}` must not name `{other}`", file.display()));
+                }
+            }
+            for name in *banned {
+                if code.contains(&format!("use{name}::")) {
+                    wrong.push(format!("{}: `{room}` must not use `{name}`", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_is_and_can_be_read_in_one_sitting() {
+    for file in sources(&src()) {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("//! "), "{} has no module comment", file.display());
+        let lines =
+            text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().lines().count();
+        assert!(lines <= MOST_LINES, "{} has {lines} lines", file.display());
+    }
+}
+
+#[test]
+fn every_file_is_compiled() {
+    for file in sources(&src()) {
+        let stem = file.file_stem().unwrap().to_str().unwrap();
+        let folder = file.parent().unwrap();
+        let (folder, module) = match stem {
+            "lib" | "main" => continue,
+            "mod" => (folder.parent().unwrap(), folder.file_name().unwrap().to_str().unwrap()),
+            stem => (folder, stem),
+        };
+        let declared = ["mod.rs", "lib.rs"].iter().any(|name| {
+            fs::read_to_string(folder.join(name))
+                .is_ok_and(|text| text.contains(&format!("mod {module};")))
+        });
+        assert!(declared, "{} is in no module tree", file.display());
+    }
+}

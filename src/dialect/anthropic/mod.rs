@@ -4,6 +4,7 @@
 //! November 2026).
 
 mod error;
+mod image;
 mod request;
 mod response;
 mod stream;

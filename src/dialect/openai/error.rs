@@ -52,6 +52,18 @@ pub(super) fn decode(status: u16, body: &[u8]) -> ProviderError {
     of_value(status, body.get("error").unwrap_or(&body))
 }
 
+/// An event that is no JSON.
+pub(super) fn unreadable() -> ProviderError {
+    ProviderError {
+        class: ErrorClass::Server,
+        status: 0,
+        message: "an event of the stream is unreadable".to_owned(),
+        code: None,
+        param: None,
+        retry_after: None,
+    }
+}
+
 /// Reads the error object itself; `status` 0 inside a stream.
 pub(super) fn of_value(status: u16, error: &Value) -> ProviderError {
     let field = |key: &str| error.get(key).and_then(Value::as_str);

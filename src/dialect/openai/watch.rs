@@ -28,7 +28,9 @@ impl Watch for Watcher {
             || has_value(raw, b"\"finish_reason\"")
             || has_value(raw, b"\"error\"");
         if !suspicious {
-            return Seen::Content;
+            // Half an object is worse than none: a client's parser would fail on it.
+            let whole = raw.starts_with(b":") || raw.trim_ascii_end().ends_with(b"}");
+            return if whole { Seen::Content } else { Seen::Error(error::unreadable()) };
         }
         let event = Event::parse(raw);
         let Ok(chunk) = serde_json::from_slice::<Value>(&event.data) else { return Seen::Idle };
