@@ -173,21 +173,23 @@ impl Drop for Writer {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, mpsc};
+    use std::io::{Read, pipe};
 
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
+    /// What stands in a log after `write` has used it, and how many lines it dropped.
+    fn logged(write: impl FnOnce(&AccessLog)) -> (String, u64) {
+        let (mut reader, out) = pipe().unwrap();
+        let read = thread::spawn(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).unwrap();
+            text
+        });
+        let dropped = dropped();
+        let (log, writer) = AccessLog::start(out, dropped.clone()).unwrap();
+        write(&log);
+        drop(writer);
+        (read.join().unwrap(), dropped.get())
     }
 
     fn line(request_id: usize, model: &str) -> Line {
@@ -219,35 +221,28 @@ mod tests {
 
     #[test]
     fn what_is_written_before_the_end_is_in_the_log() {
-        let out = Shared::default();
-        let dropped = dropped();
-        let (log, writer) = AccessLog::start(out.clone(), dropped.clone()).unwrap();
-        log.write(line(1, "evil\n\"model"));
-        drop(writer);
-        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        let (text, dropped) = logged(|log| log.write(line(1, "evil\n\"model")));
         let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
         assert_eq!(text.lines().count(), 1, "control characters are escaped");
         assert_eq!((line["status"].as_u64(), line["input_tokens"].as_u64()), (Some(200), Some(3)));
         assert_eq!(line["ts"], "1970-01-01T00:00:00Z");
-        assert!(line.get("output_tokens").is_none() && dropped.get() == 0);
+        assert!(line.get("output_tokens").is_none() && dropped == 0);
     }
 
     /// More than one write's worth, from several threads: none lost, none torn, none twice.
     #[test]
     fn every_line_of_a_burst_arrives_whole_and_once() {
-        let out = Shared::default();
-        let dropped = dropped();
-        let (log, writer) = AccessLog::start(out.clone(), dropped.clone()).unwrap();
-        thread::scope(|scope| {
-            for worker in 0..4 {
-                let log = log.clone();
-                scope.spawn(move || {
-                    (0..1000).for_each(|at| log.write(line(worker * 1000 + at, "m")))
-                });
-            }
+        let burst = |log: AccessLog, from: usize| {
+            (from..from + 1000).for_each(|at| log.write(line(at, "m")));
+        };
+        let (text, dropped) = logged(|log| {
+            thread::scope(|scope| {
+                for worker in 0..4 {
+                    let log = log.clone();
+                    scope.spawn(move || burst(log, worker * 1000));
+                }
+            });
         });
-        drop(writer);
-        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
         let mut ids: Vec<usize> = text
             .lines()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
@@ -255,34 +250,20 @@ mod tests {
             .collect();
         ids.sort_unstable();
         assert!(ids.into_iter().eq(0..4000));
-        assert_eq!(dropped.get(), 0);
+        assert_eq!(dropped, 0);
     }
 
-    /// A disk that hangs.
-    struct Hanging(mpsc::Receiver<()>);
-
-    impl Write for Hanging {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            // Ends when the test lets go.
-            let _released = self.0.recv();
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
+    /// The disk that hangs is a pipe that nobody reads.
     #[test]
     fn a_log_that_hangs_costs_counted_lines_and_no_time() {
         let dropped = dropped();
-        let (release, released) = mpsc::channel();
-        let (log, writer) = AccessLog::start(Hanging(released), dropped.clone()).unwrap();
-        // The queue, one write in hand, and then some: nothing here waits for the disk.
-        let many = 2 * MOST;
-        (0..many).for_each(|at| log.write(line(at, "m")));
-        assert!((MOST as u64 - 1000..=MOST as u64).contains(&dropped.get()), "{}", dropped.get());
-        drop(release);
+        let (reader, out) = pipe().unwrap();
+        let (log, writer) = AccessLog::start(out, dropped.clone()).unwrap();
+        (0..2 * MOST).for_each(|at| log.write(line(at, "m")));
+        // All but the queue, what the pipe took and what was in hand.
+        let most = MOST as u64;
+        assert!((most - 1000..=most).contains(&dropped.get()), "{}", dropped.get());
+        drop(reader);
         drop(writer);
     }
 

@@ -22,7 +22,7 @@ pub(super) struct About(pub(super) &'static str, pub(super) &'static str);
 /// Families by name, as they grow.
 #[derive(Debug)]
 pub(super) struct Families {
-    families: BTreeMap<&'static str, MetricFamily>,
+    by_name: BTreeMap<&'static str, MetricFamily>,
     room: usize,
     left_out: usize,
 }
@@ -30,7 +30,7 @@ pub(super) struct Families {
 impl Families {
     /// None yet, and never more than `most` series of those that ask for room.
     pub(super) const fn new(most: usize) -> Self {
-        Self { families: BTreeMap::new(), room: most, left_out: 0 }
+        Self { by_name: BTreeMap::new(), room: most, left_out: 0 }
     }
 
     /// Asks for room for so many series; without it they must be left out.
@@ -51,7 +51,7 @@ impl Families {
 
     /// The result.
     pub(super) fn into_families(self) -> Vec<MetricFamily> {
-        self.families.into_values().collect()
+        self.by_name.into_values().collect()
     }
 
     /// Adds a counter, for which room has been taken.
@@ -97,7 +97,7 @@ impl Families {
     }
 
     fn push(&mut self, About(name, help): About, kind: MetricType, metric: Metric) {
-        let family = self.families.entry(name).or_insert_with(|| {
+        let family = self.by_name.entry(name).or_insert_with(|| {
             let mut family = MetricFamily::default();
             family.set_name(name.to_owned());
             family.set_help(help.to_owned());

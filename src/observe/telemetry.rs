@@ -64,29 +64,15 @@ fn may_be_shown(line: &Metadata<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use std::{
-        io::{self, Write},
-        sync::{Arc, Mutex},
+        io::{Read, pipe},
+        sync::Arc,
     };
 
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     fn logged(format: Format, filter: &str) -> String {
-        let out = Shared::default();
-        let writer = out.clone();
-        let subscriber = subscriber(format, filter, false, move || writer.clone()).unwrap();
+        let (mut lines, out) = pipe().unwrap();
+        let subscriber = subscriber(format, filter, false, Arc::new(out)).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::trace!(target: "hyper::proto::h1::io", "authorization: sk-canary");
             tracing::debug!(target: "h2::codec", "header sk-canary");
@@ -94,8 +80,9 @@ mod tests {
             tracing::info!(target: "hyper", "a library's notice");
             tracing::trace!(target: "trunkline::proxy", "our own detail");
         });
-        let bytes = out.0.lock().unwrap().clone();
-        String::from_utf8(bytes).unwrap()
+        let mut text = String::new();
+        lines.read_to_string(&mut text).unwrap();
+        text
     }
 
     #[test]

@@ -10,14 +10,13 @@
 //! 2. The request itself is at fault, or was filtered: give up. Every target would say so.
 //! 3. The route's `failover.on` does not name the failure: give up.
 //! 4. Attempts, time or the retry budget are spent: give up; what is known is the answer.
-//! 5. The provider refused the key and another key is left: move (the choice takes another key).
-//! 6. A wait of at most [`SHORT_WAIT`] was asked for, waiting can help, it fits the time that is left,
-//!    and no other target is free: wait and stay. The target has said when it will answer.
-//! 7. The connection broke before the headers, or 500, 502, 503, for the first time at this target:
+//! 5. A wait of at most [`SHORT_WAIT`] was asked for, waiting can help, it fits the time that is left,
+//!    and nothing else is free: wait and stay. The target has said when it will answer.
+//! 6. The connection broke before the headers, or 500, 502, 503, for the first time at this target:
 //!    stay after a moment. Most such failures are gone at once, and the prompt cache is warm.
-//! 8. Another target is left: move. A silent target is never asked twice; that would double the
-//!    longest wait of all.
-//! 9. Give up.
+//! 7. Another key or target is left: move. A refused key is never used again, and a silent target
+//!    never asked twice; that would double the longest wait of all.
+//! 8. Give up.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -271,24 +270,16 @@ pub fn next(
     if progress.committed || !mendable || spent {
         return Next::GiveUp;
     }
-    if failure.refuses_key() {
-        return if progress.alternatives { Next::Move } else { Next::GiveUp };
+    let wait = match failure.retry_after().filter(|_| failure.mends_with_time()) {
+        Some(wait) => (wait <= SHORT_WAIT && !progress.alternatives).then_some(wait),
+        None => (failure.passes_quickly() && progress.at_target == 1)
+            .then(|| MOMENT.mul_f64(1.0 + jitter)),
+    };
+    match wait {
+        Some(wait) if now + wait < allowance.deadline => Next::Stay(wait),
+        _ if progress.alternatives => Next::Move,
+        _ => Next::GiveUp,
     }
-    let fits = |wait: Duration| now + wait < allowance.deadline;
-    match failure.retry_after().filter(|_| failure.mends_with_time()) {
-        Some(wait) if wait <= SHORT_WAIT && fits(wait) && !progress.alternatives => {
-            return Next::Stay(wait);
-        }
-        Some(_) => {}
-        None if failure.passes_quickly() && progress.at_target == 1 => {
-            let wait = MOMENT.mul_f64(1.0 + jitter);
-            if fits(wait) {
-                return Next::Stay(wait);
-            }
-        }
-        None => {}
-    }
-    if progress.alternatives { Next::Move } else { Next::GiveUp }
 }
 
 #[cfg(test)]

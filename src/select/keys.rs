@@ -9,7 +9,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -51,15 +51,15 @@ impl KeyState {
     }
 }
 
-/// A credential and the name of one of its keys.
-type KeyId = (ObjectId, Arc<str>);
+/// By credential and key name; more than one of a name only while a replaced key is still in an older
+/// table, the newest last.
+type States = FxHashMap<(ObjectId, Arc<str>), Vec<(Secret, Arc<KeyState>)>>;
 
 /// The keys in use, and those of older tables that may still be.
 #[derive(Debug)]
 pub struct KeyStates {
     origin: Instant,
-    /// More than one of a name only while a replaced key is still in an older table.
-    states: Mutex<FxHashMap<KeyId, Vec<(Secret, Arc<KeyState>)>>>,
+    states: Mutex<States>,
 }
 
 impl KeyStates {
@@ -123,7 +123,7 @@ impl KeyStates {
         self.all(now).iter().filter(|(_, _, rests)| *rests).count()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, FxHashMap<KeyId, Vec<(Secret, Arc<KeyState>)>>> {
+    fn lock(&self) -> MutexGuard<'_, States> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
