@@ -1,6 +1,7 @@
 //! `trunkline run`: files, compile, table, proxy and admin in one process.
 
 use std::{
+    collections::BTreeSet,
     error::Error,
     fs, io,
     path::Path,
@@ -30,7 +31,7 @@ use super::{
 use crate::{
     compile::{self, LastGood, Options},
     files::{Reader, watch},
-    observe::{AccessLog, Metrics, Readiness, access_log, admin, telemetry},
+    observe::{AccessLog, KeySample, Metrics, Readiness, access_log, admin, telemetry},
     proxy::{
         admit::Limits,
         drain::{self, Drain},
@@ -67,6 +68,17 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     });
     source.reload(&shared).map_err(|error| format!("{}: {error}", args.path.display()))?;
     drop(waiting);
+    let keys = Arc::clone(&shared);
+    metrics.watch_keys(move || {
+        let all = keys.keys.all(Instant::now()).into_iter();
+        all.map(|(id, key, resting)| KeySample {
+            namespace: id.namespace,
+            credential: id.name,
+            key,
+            resting,
+        })
+        .collect()
+    });
     if args.sim {
         play(SimArgs {
             openai: ([127, 0, 0, 1], 9101).into(),
@@ -140,6 +152,24 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether a route, or a target of it, is still in a table.
+fn lives_in(table: &Table) -> impl Fn(&str, &str, Option<&str>) -> bool {
+    let live: BTreeSet<(String, String, Option<String>)> = table
+        .routes()
+        .iter()
+        .flat_map(|route| {
+            let of = |target| (route.id.namespace.to_string(), route.id.name.to_string(), target);
+            let targets = route.targets.iter().map(move |target| of(Some(target.name.to_string())));
+            let (namespace, name) = (route.id.namespace.to_string(), route.id.name.to_string());
+            std::iter::once((namespace, name, None)).chain(targets)
+        })
+        .collect();
+    move |namespace, route, target| {
+        let key = (namespace.to_owned(), route.to_owned(), target.map(str::to_owned));
+        live.contains(&key)
+    }
+}
+
 /// What a worker starts with.
 struct Start {
     shared: Arc<Shared>,
@@ -197,6 +227,8 @@ impl Manifests {
             return Ok(());
         }
         let routes = compiled.table.routes().len();
+        shared.keys.retain(&compiled.table);
+        self.metrics.retain(&lives_in(&compiled.table));
         shared.table.store(Arc::new(compiled.table));
         count("applied");
         let revision = i64::try_from(revision).unwrap_or(i64::MAX);

@@ -27,6 +27,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How many lines may wait.
 const MOST: usize = 16 << 10;
 
+/// How much text is gathered before it is written: few calls, and memory that does not grow with the
+/// load.
+const WRITE: usize = 64 << 10;
+
 /// One request.
 #[derive(Debug, Serialize)]
 pub struct Line {
@@ -82,7 +86,8 @@ fn text<S: serde::Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error>
 /// Where lines are put. Cheap to clone; one a worker.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    queue: Option<Arc<ArrayQueue<Line>>>,
+    /// Boxed, because a queue holds room for all that may wait: 256 KiB rather than 5 MiB.
+    queue: Option<Arc<ArrayQueue<Box<Line>>>>,
     dropped: IntCounter,
 }
 
@@ -107,21 +112,13 @@ impl AccessLog {
         mut out: impl Write + Send + 'static,
         dropped: IntCounter,
     ) -> std::io::Result<(Self, Writer)> {
-        let queue = Arc::new(ArrayQueue::<Line>::new(MOST));
+        let queue = Arc::new(ArrayQueue::new(MOST));
         let stop = Arc::new(AtomicBool::new(false));
         let (lines, stopped) = (Arc::clone(&queue), Arc::clone(&stop));
         let thread = thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            let mut text = Vec::new();
             loop {
                 let last = stopped.load(Ordering::Acquire);
-                while let Some(line) = lines.pop() {
-                    if serde_json::to_writer(&mut text, &line).is_ok() {
-                        text.push(b'\n');
-                    }
-                }
-                // A log that cannot be written must not stop the proxy; its reader will notice.
-                let _written = out.write_all(&text).and_then(|()| out.flush());
-                text.clear();
+                drain(&lines, &mut out);
                 if last {
                     return;
                 }
@@ -139,11 +136,30 @@ impl AccessLog {
     /// Puts a line into the log, or counts it as dropped.
     pub fn write(&self, line: Line) {
         if let Some(queue) = &self.queue
-            && queue.push(line).is_err()
+            && queue.push(Box::new(line)).is_err()
         {
             self.dropped.inc();
         }
     }
+}
+
+/// Writes what waits.
+///
+/// A log that cannot be written must not stop the proxy; its reader will notice.
+fn drain(lines: &ArrayQueue<Box<Line>>, out: &mut impl Write) {
+    let mut text = Vec::new();
+    while let Some(line) = lines.pop() {
+        let begin = text.len();
+        match serde_json::to_writer(&mut text, &line) {
+            Ok(()) => text.push(b'\n'),
+            Err(_) => text.truncate(begin),
+        }
+        if text.len() >= WRITE {
+            let _written = out.write_all(&text);
+            text.clear();
+        }
+    }
+    let _written = out.write_all(&text).and_then(|()| out.flush());
 }
 
 impl Drop for Writer {
@@ -157,37 +173,34 @@ impl Drop for Writer {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::io::{Read, pipe};
 
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
+    /// What stands in a log after `write` has used it, and how many lines it dropped.
+    fn logged(write: impl FnOnce(&AccessLog)) -> (String, u64) {
+        let (mut reader, out) = pipe().unwrap();
+        let read = thread::spawn(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).unwrap();
+            text
+        });
+        let dropped = dropped();
+        let (log, writer) = AccessLog::start(out, dropped.clone()).unwrap();
+        write(&log);
+        drop(writer);
+        (read.join().unwrap(), dropped.get())
     }
 
-    #[test]
-    fn what_is_written_before_the_end_is_in_the_log() {
-        let out = Shared::default();
-        let dropped = IntCounter::new("d", "d").unwrap();
-        let (log, writer) = AccessLog::start(out.clone(), dropped.clone()).unwrap();
-        log.write(Line {
+    fn line(request_id: usize, model: &str) -> Line {
+        Line {
             ts: jiff::Timestamp::UNIX_EPOCH,
-            request_id: "r1".to_owned(),
+            request_id: request_id.to_string(),
             api: "Messages",
             stream: true,
             namespace: "team".into(),
             route: "chat".into(),
-            model: "evil\n\"model".to_owned(),
+            model: model.to_owned(),
             target: "sonnet".into(),
             attempts: "sonnet:ok".to_owned(),
             status: 200,
@@ -199,12 +212,66 @@ mod tests {
             duration_ms: 1.5,
             first_byte_ms: None,
             added_us: Some(40),
-        });
-        drop(writer);
-        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        }
+    }
+
+    fn dropped() -> IntCounter {
+        IntCounter::new("d", "d").unwrap()
+    }
+
+    #[test]
+    fn what_is_written_before_the_end_is_in_the_log() {
+        let (text, dropped) = logged(|log| log.write(line(1, "evil\n\"model")));
         let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
         assert_eq!(text.lines().count(), 1, "control characters are escaped");
         assert_eq!((line["status"].as_u64(), line["input_tokens"].as_u64()), (Some(200), Some(3)));
-        assert!(line.get("output_tokens").is_none() && dropped.get() == 0);
+        assert_eq!(line["ts"], "1970-01-01T00:00:00Z");
+        assert!(line.get("output_tokens").is_none() && dropped == 0);
+    }
+
+    /// More than one write's worth, from several threads: none lost, none torn, none twice.
+    #[test]
+    fn every_line_of_a_burst_arrives_whole_and_once() {
+        let burst = |log: AccessLog, from: usize| {
+            (from..from + 1000).for_each(|at| log.write(line(at, "m")));
+        };
+        let (text, dropped) = logged(|log| {
+            thread::scope(|scope| {
+                for worker in 0..4 {
+                    let log = log.clone();
+                    scope.spawn(move || burst(log, worker * 1000));
+                }
+            });
+        });
+        let mut ids: Vec<usize> = text
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .map(|line| line["request_id"].as_str().unwrap().parse().unwrap())
+            .collect();
+        ids.sort_unstable();
+        assert!(ids.into_iter().eq(0..4000));
+        assert_eq!(dropped, 0);
+    }
+
+    /// The disk that hangs is a pipe that nobody reads.
+    #[test]
+    fn a_log_that_hangs_costs_counted_lines_and_no_time() {
+        let dropped = dropped();
+        let (reader, out) = pipe().unwrap();
+        let (log, writer) = AccessLog::start(out, dropped.clone()).unwrap();
+        (0..2 * MOST).for_each(|at| log.write(line(at, "m")));
+        // All but the queue, what the pipe took and what was in hand.
+        let most = MOST as u64;
+        assert!((most - 1000..=most).contains(&dropped.get()), "{}", dropped.get());
+        drop(reader);
+        drop(writer);
+    }
+
+    #[test]
+    fn a_log_that_is_off_takes_nothing_and_drops_nothing() {
+        let dropped = dropped();
+        let log = AccessLog::off(dropped.clone());
+        log.write(line(1, "m"));
+        assert!(!log.is_on() && dropped.get() == 0);
     }
 }

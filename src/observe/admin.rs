@@ -34,6 +34,7 @@ async fn accept(listener: TcpListener, metrics: Metrics, readiness: Readiness) {
             return;
         }
     };
+    #[expect(clippy::infinite_loop, reason = "it is served for as long as the process lives")]
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;

@@ -126,6 +126,8 @@ pub type RouteLabel = (Arc<str>, Arc<str>);
 /// The cells of one worker.
 #[derive(Debug, Default)]
 pub struct Cells {
+    /// How many routes were met so far, over all workers: the order of their births.
+    births: Arc<AtomicU64>,
     routes: Mutex<FxHashMap<RouteLabel, Arc<RouteCells>>>,
     /// Streams whose answer is on its way.
     pub open_streams: Cell,
@@ -134,11 +136,18 @@ pub struct Cells {
 }
 
 impl Cells {
+    pub(super) fn new(births: Arc<AtomicU64>) -> Self {
+        Self { births, ..Self::default() }
+    }
+
     /// The cells of a route. Takes a lock: not for the request path.
     pub fn route(&self, namespace: &Arc<str>, route: &Arc<str>) -> Arc<RouteCells> {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         let label = (Arc::clone(namespace), Arc::clone(route));
-        Arc::clone(routes.entry(label).or_insert_with(|| Arc::new(RouteCells::new())))
+        Arc::clone(routes.entry(label).or_insert_with(|| {
+            let born = self.births.fetch_add(1, Ordering::Relaxed);
+            Arc::new(RouteCells::new(born))
+        }))
     }
 
     /// Forgets routes that are gone, so that their series end.
@@ -159,6 +168,7 @@ impl Cells {
 /// What is counted of a route.
 #[derive(Debug)]
 pub struct RouteCells {
+    pub(super) born: u64,
     /// By API label, then by outcome.
     requests: Mutex<FxHashMap<&'static str, Arc<[Cell]>>>,
     targets: Mutex<FxHashMap<Arc<str>, Arc<TargetCells>>>,
@@ -175,8 +185,9 @@ pub struct RouteCells {
 }
 
 impl RouteCells {
-    fn new() -> Self {
+    fn new(born: u64) -> Self {
         Self {
+            born,
             requests: Mutex::default(),
             targets: Mutex::default(),
             duration: Histogram::new(DURATION),

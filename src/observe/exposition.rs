@@ -1,24 +1,55 @@
 //! All workers' cells summed and written as Prometheus reads them.
 //!
 //! The `prometheus` crate owns the format, the process metrics and the few metrics that no worker
-//! writes; this file turns cells into its families. Series that were never counted are left out, so
-//! the number of series follows what really happens.
+//! writes; this file gathers the workers' cells and decides who is shown when there are too many.
+//! The rule: counters before histograms, because every route's errors matter more than some route's
+//! quantiles; and within each of the two, routes in the order in which they were first used, so that
+//! a new route does not push out an older one of its kind.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    fmt,
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicU64},
 };
 
 use prometheus::{
     IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
     core::{Collector, Desc},
-    proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType},
+    proto::MetricFamily,
 };
 
 use super::{
-    cells::{Cells, RouteCells, RouteLabel, Summed, TokenKind},
-    outcome::{AttemptOutcome, Outcome},
+    cells::{Cells, RouteLabel},
+    families::{About, Families},
+    sums::RouteSums,
 };
+
+/// The most series of routes, targets and keys that are shown; those of the process come on top.
+///
+/// A route with traffic has about 70: four histograms of 14 to 21, and a few counters.
+pub const MOST_SERIES: usize = 10_000;
+
+const OPEN_STREAMS: About = About("trunkline_open_streams", "Streams whose answer is on its way.");
+const CONNECTIONS: About = About("trunkline_connections", "Connections from clients.");
+const KEY_RESTING: About = About(
+    "trunkline_key_resting",
+    "1 while an API key rests because its provider limited or refused it, else 0.",
+);
+const DROPPED_SERIES: About =
+    About("trunkline_dropped_series", "Series that are not shown because there are too many.");
+
+/// One API key of a credential, as a scrape finds it. Names only; nothing here could hold the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySample {
+    /// The credential's namespace.
+    pub namespace: Arc<str>,
+    /// The credential.
+    pub credential: Arc<str>,
+    /// The key's name within it.
+    pub key: Arc<str>,
+    /// Whether it rests.
+    pub resting: bool,
+}
 
 /// The metrics of a process.
 #[derive(Clone, Debug)]
@@ -31,25 +62,53 @@ pub struct Metrics {
     pub table_timestamp: IntGauge,
     /// Reloads by result: applied, unchanged, rejected.
     pub reloads: IntCounterVec,
-    /// Keys that rest.
-    pub resting_keys: IntGauge,
     /// Lines that the access log could not take.
     pub log_dropped: IntCounter,
 }
 
-/// The cells of every worker.
-#[derive(Clone, Debug, Default)]
-struct Workers(Arc<Mutex<Vec<Arc<Cells>>>>);
+/// The cells of every worker, and what else is asked at a scrape.
+#[derive(Clone, Debug)]
+struct Workers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    cells: Mutex<Vec<Arc<Cells>>>,
+    /// How many routes were met so far, over all workers.
+    births: Arc<AtomicU64>,
+    keys: OnceLock<KeySource>,
+    most: usize,
+}
+
+struct KeySource(Box<dyn Fn() -> Vec<KeySample> + Send + Sync>);
+
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeySource")
+    }
+}
 
 impl Metrics {
-    /// Registers everything.
+    /// Registers everything; shows [`MOST_SERIES`] at most.
     ///
     /// # Errors
     /// When two metrics have one name, which a test rules out.
     pub fn new() -> Result<Self, prometheus::Error> {
+        Self::with_most_series(MOST_SERIES)
+    }
+
+    /// Registers everything; `most` is how many series of routes, targets and keys are shown.
+    ///
+    /// # Errors
+    /// When two metrics have one name, which a test rules out.
+    pub fn with_most_series(most: usize) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             registry: Registry::new(),
-            workers: Workers::default(),
+            workers: Workers(Arc::new(Inner {
+                cells: Mutex::default(),
+                births: Arc::default(),
+                keys: OnceLock::new(),
+                most,
+            })),
             table_revision: IntGauge::new(
                 "trunkline_table_revision",
                 "Revision of the routing table in use.",
@@ -65,10 +124,6 @@ impl Metrics {
                 ),
                 &["result"],
             )?,
-            resting_keys: IntGauge::new(
-                "trunkline_resting_keys",
-                "API keys that rest because a provider limited or refused them.",
-            )?,
             log_dropped: IntCounter::new(
                 "trunkline_access_log_dropped_total",
                 "Access log lines that were dropped because the log could not keep up.",
@@ -81,7 +136,6 @@ impl Metrics {
         registry.register(Box::new(metrics.table_revision.clone()))?;
         registry.register(Box::new(metrics.table_timestamp.clone()))?;
         registry.register(Box::new(metrics.reloads.clone()))?;
-        registry.register(Box::new(metrics.resting_keys.clone()))?;
         registry.register(Box::new(metrics.log_dropped.clone()))?;
         registry.register(Box::new(metrics.workers.clone()))?;
         #[cfg(target_os = "linux")]
@@ -91,9 +145,28 @@ impl Metrics {
 
     /// The cells of a new worker.
     pub fn worker(&self) -> Arc<Cells> {
-        let cells = Arc::new(Cells::default());
+        let cells = Arc::new(Cells::new(Arc::clone(&self.workers.0.births)));
         self.workers.lock().push(Arc::clone(&cells));
         cells
+    }
+
+    /// Asks `keys` at every scrape which keys there are and which of them rest. The first call
+    /// decides.
+    pub fn watch_keys(&self, keys: impl Fn() -> Vec<KeySample> + Send + Sync + 'static) {
+        // A second source would show every key twice.
+        let _taken = self.workers.0.keys.set(KeySource(Box::new(keys)));
+    }
+
+    /// Ends the series of routes and targets that a new table no longer has, also those of workers
+    /// that no request has reached since. `keep` is asked about each route with `None`, and about
+    /// each target of those that stay.
+    pub fn retain(&self, keep: &dyn Fn(&str, &str, Option<&str>) -> bool) {
+        for cells in self.workers.lock().iter() {
+            cells.retain(&|namespace, route| keep(namespace, route, None));
+            cells.each(&mut |(namespace, route), cells| {
+                cells.retain(&|target| keep(namespace, route, Some(target)));
+            });
+        }
     }
 
     /// Connections from clients, over all workers.
@@ -109,56 +182,19 @@ impl Metrics {
 
 impl Workers {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Cells>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The sums of one route over all workers.
-#[derive(Default)]
-struct Route {
-    requests: BTreeMap<(&'static str, &'static str), u64>,
-    attempts: BTreeMap<(Arc<str>, &'static str, &'static str), u64>,
-    tokens: BTreeMap<(Arc<str>, &'static str), u64>,
-    duration: Summed,
-    first_token: Summed,
-    output_token: Summed,
-    added: Summed,
-    in_flight: u64,
-}
-
-impl Route {
-    fn add(&mut self, cells: &RouteCells) {
-        cells.each_api(&mut |api, counters| {
-            for (outcome, cell) in Outcome::ALL.iter().zip(counters) {
-                *self.requests.entry((api, outcome.as_str())).or_default() += cell.get();
-            }
-        });
-        cells.each_target(&mut |target, cells| {
-            for (outcome, cell) in AttemptOutcome::ALL.iter().zip(&cells.attempts) {
-                let key = (Arc::clone(target), cells.provider, outcome.as_str());
-                *self.attempts.entry(key).or_default() += cell.get();
-            }
-            for (kind, cell) in TokenKind::ALL.iter().zip(&cells.tokens) {
-                let key = (Arc::clone(target), kind.as_str());
-                *self.tokens.entry(key).or_default() += cell.get();
-            }
-        });
-        cells.duration.add_to(&mut self.duration);
-        cells.first_token.add_to(&mut self.first_token);
-        cells.output_token.add_to(&mut self.output_token);
-        cells.added.add_to(&mut self.added);
-        // Workers count up and down apart; only the sum is a number of requests.
-        self.in_flight = self.in_flight.wrapping_add(cells.in_flight.get());
+        self.0.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Collector for Workers {
     fn desc(&self) -> Vec<&Desc> {
+        // The registry compares descriptions to find doubles; there are none to find.
         Vec::new()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let mut routes: BTreeMap<RouteLabel, Route> = BTreeMap::new();
+        let mut families = Families::new(self.0.most);
+        let mut routes: BTreeMap<RouteLabel, RouteSums> = BTreeMap::new();
         let (mut open_streams, mut connections) = (0_u64, 0_u64);
         for cells in self.lock().iter() {
             open_streams = open_streams.wrapping_add(cells.open_streams.get());
@@ -167,176 +203,28 @@ impl Collector for Workers {
                 routes.entry(label.clone()).or_default().add(cells);
             });
         }
-        let mut families = Families::default();
-        families.gauge(
-            "trunkline_open_streams",
-            "Streams whose answer is on its way.",
-            &[],
-            open_streams,
-        );
-        families.gauge("trunkline_connections", "Connections from clients.", &[], connections);
-        for ((namespace, name), route) in &routes {
-            route.expose(&[("namespace", namespace), ("route", name)], &mut families);
+        families.gauge(OPEN_STREAMS, &[], open_streams);
+        families.gauge(CONNECTIONS, &[], connections);
+        for sample in self.0.keys.get().map(|source| (source.0)()).unwrap_or_default() {
+            let KeySample { namespace, credential, key, resting } = sample;
+            if families.take_room(1) {
+                let labels =
+                    [("namespace", &*namespace), ("credential", &*credential), ("key", &*key)];
+                families.gauge(KEY_RESTING, &labels, u64::from(resting));
+            }
         }
-        families.0.into_values().collect()
+        let mut routes: Vec<_> = routes.into_iter().collect();
+        routes.sort_by_key(|(_, sums)| sums.born);
+        for (label, sums) in &routes {
+            sums.counts(label, &mut families);
+        }
+        for (label, sums) in &routes {
+            sums.times(label, &mut families);
+        }
+        let left_out = families.left_out();
+        families.gauge(DROPPED_SERIES, &[], left_out);
+        families.into_families()
     }
-}
-
-impl Route {
-    fn expose(&self, of: &[(&'static str, &str)], families: &mut Families) {
-        let with = |more: &[(&'static str, &str)]| {
-            [of, more].concat().into_iter().map(|(n, v)| (n, v.to_owned())).collect::<Vec<_>>()
-        };
-        for ((api, outcome), value) in &self.requests {
-            let labels = with(&[("api", api), ("outcome", outcome)]);
-            families.counter("trunkline_requests_total", "Requests by outcome.", labels, *value);
-        }
-        for ((target, provider, outcome), value) in &self.attempts {
-            let labels = with(&[("target", target), ("provider", provider), ("outcome", outcome)]);
-            families.counter(
-                "trunkline_attempts_total",
-                "Upstream attempts by outcome.",
-                labels,
-                *value,
-            );
-        }
-        for ((target, kind), value) in &self.tokens {
-            let labels = with(&[("target", target), ("kind", kind)]);
-            families.counter("trunkline_tokens_total", "Tokens as the providers reported them; cached and cache_write are parts of input, reasoning is a part of output.", labels, *value);
-        }
-        families.histogram(
-            "trunkline_request_duration_seconds",
-            "From the arrival of a request to the last byte of its answer.",
-            with(&[]),
-            &self.duration,
-        );
-        families.histogram(
-            "trunkline_first_token_seconds",
-            "From the arrival of a streamed request to its first meaningful token.",
-            with(&[]),
-            &self.first_token,
-        );
-        families.histogram(
-            "trunkline_output_token_seconds",
-            "Time per output token after the first, streams only.",
-            with(&[]),
-            &self.output_token,
-        );
-        families.histogram(
-            "trunkline_added_seconds",
-            "Time that the proxy itself added before the first byte of an answer.",
-            with(&[]),
-            &self.added,
-        );
-        if !of.iter().any(|(name, value)| *name == "route" && value.is_empty()) {
-            families.gauge(
-                "trunkline_in_flight_requests",
-                "Requests that have arrived and not ended.",
-                of,
-                self.in_flight,
-            );
-        }
-    }
-}
-
-/// Families by name, as they grow.
-#[derive(Default)]
-struct Families(BTreeMap<&'static str, MetricFamily>);
-
-impl Families {
-    fn family(
-        &mut self,
-        name: &'static str,
-        help: &'static str,
-        kind: MetricType,
-    ) -> &mut MetricFamily {
-        self.0.entry(name).or_insert_with(|| {
-            let mut family = MetricFamily::default();
-            family.set_name(name.to_owned());
-            family.set_help(help.to_owned());
-            family.set_field_type(kind);
-            family
-        })
-    }
-
-    fn counter(
-        &mut self,
-        name: &'static str,
-        help: &'static str,
-        labels: Vec<(&'static str, String)>,
-        value: u64,
-    ) {
-        if value == 0 {
-            return;
-        }
-        let mut counter = Counter::default();
-        counter.set_value(to_f64(value));
-        let mut metric = Metric::from_label(pairs(labels));
-        metric.set_counter(counter);
-        self.family(name, help, MetricType::COUNTER).mut_metric().push(metric);
-    }
-
-    fn gauge(
-        &mut self,
-        name: &'static str,
-        help: &'static str,
-        labels: &[(&'static str, &str)],
-        value: u64,
-    ) {
-        let mut gauge = Gauge::default();
-        gauge.set_value(to_f64(value));
-        let labels = labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        let mut metric = Metric::from_label(pairs(labels));
-        metric.set_gauge(gauge);
-        self.family(name, help, MetricType::GAUGE).mut_metric().push(metric);
-    }
-
-    fn histogram(
-        &mut self,
-        name: &'static str,
-        help: &'static str,
-        labels: Vec<(&'static str, String)>,
-        sum: &Summed,
-    ) {
-        let count: u64 = sum.buckets.iter().sum();
-        if count == 0 {
-            return;
-        }
-        let mut below = 0;
-        let buckets = sum.bounds.iter().zip(&sum.buckets).map(|(bound, more)| {
-            below += more;
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(*bound);
-            bucket.set_cumulative_count(below);
-            bucket
-        });
-        let mut histogram = Histogram::default();
-        histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(count);
-        histogram.set_sample_sum(to_f64(sum.nanos) / 1e9);
-        let mut metric = Metric::from_label(pairs(labels));
-        metric.set_histogram(histogram);
-        self.family(name, help, MetricType::HISTOGRAM).mut_metric().push(metric);
-    }
-}
-
-/// Labels in the order of their names, as the registry wants them.
-fn pairs(mut labels: Vec<(&'static str, String)>) -> Vec<LabelPair> {
-    labels.sort_unstable_by_key(|(name, _)| *name);
-    labels
-        .into_iter()
-        .map(|(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name(name.to_owned());
-            pair.set_value(value);
-            pair
-        })
-        .collect()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "Prometheus' values are floats")]
-const fn to_f64(value: u64) -> f64 {
-    value as f64
 }
 
 #[cfg(test)]
@@ -344,6 +232,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::observe::{AttemptOutcome, Outcome, TokenKind};
 
     #[test]
     fn workers_are_summed_and_what_never_happened_has_no_series() {
@@ -368,5 +257,77 @@ mod tests {
             assert!(text.contains(line), "{line}\n{text}");
         }
         assert!(!text.contains(r#"outcome="timeout""#));
+    }
+
+    fn lines_of<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+        text.lines().filter(|line| line.starts_with(name)).collect()
+    }
+
+    /// Prometheus dies of too many series before we do.
+    #[test]
+    fn there_are_never_more_series_than_allowed_and_old_ones_stay() {
+        const MOST: usize = 60;
+        let metrics = Metrics::with_most_series(MOST).unwrap();
+        let cells = metrics.worker();
+        let serve = |name: String| {
+            let route = cells.route(&"team".into(), &name.into());
+            route.requests("Messages")[Outcome::Ok as usize].add(1);
+            route.duration.observe(Duration::from_millis(30));
+        };
+        // Named so that the order of names is not the order of birth.
+        serve("z".to_owned());
+        let first = metrics.render();
+        assert!(first.contains("trunkline_dropped_series 0"), "{first}");
+        (0..40).for_each(|at| serve(format!("r{at:02}")));
+        let text = metrics.render();
+        let routed = text.lines().filter(|line| line.contains("route=")).count();
+        assert!(routed <= MOST, "{routed}");
+        assert!(text.contains(
+            r#"trunkline_requests_total{api="Messages",namespace="team",outcome="ok",route="z"} 1"#
+        ));
+        // 41 routes of 2 counters each and 19 series of a histogram were to be shown; 60 are.
+        assert_eq!(lines_of(&text, "trunkline_requests_total").len(), 30);
+        assert!(text.contains("trunkline_dropped_series 801"), "{text}");
+        metrics.retain(&|_, route, _| route == "z");
+        assert!(metrics.render().contains("trunkline_dropped_series 0"));
+        assert_eq!(
+            lines_of(&metrics.render(), "trunkline_request_duration_seconds_count").len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_swap_ends_series_of_workers_that_sleep() {
+        let metrics = Metrics::new().unwrap();
+        for cells in [metrics.worker(), metrics.worker()] {
+            for route in ["kept", "gone"] {
+                let route = cells.route(&"team".into(), &route.into());
+                for target in ["kept", "gone"] {
+                    let target = route.target(&target.into(), "OpenAI");
+                    target.attempt(AttemptOutcome::Ok);
+                }
+            }
+        }
+        metrics.retain(&|_, route, target| route == "kept" && target.is_none_or(|t| t == "kept"));
+        let text = metrics.render();
+        assert!(!text.contains("gone"), "{text}");
+        let kept = r#"trunkline_attempts_total{namespace="team",outcome="ok",provider="OpenAI",route="kept",target="kept"} 2"#;
+        assert!(text.contains(kept), "{text}");
+    }
+
+    #[test]
+    fn a_scrape_asks_for_the_keys_of_this_moment() {
+        let metrics = Metrics::new().unwrap();
+        let resting = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let now = Arc::clone(&resting);
+        metrics.watch_keys(move || {
+            let resting = now.load(std::sync::atomic::Ordering::Relaxed);
+            let [namespace, credential, key] = ["team", "openai", "k1"].map(Arc::from);
+            vec![KeySample { namespace, credential, key, resting }]
+        });
+        let series = r#"trunkline_key_resting{credential="openai",key="k1",namespace="team"}"#;
+        assert!(metrics.render().contains(&format!("{series} 0\n")));
+        resting.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(metrics.render().contains(&format!("{series} 1\n")));
     }
 }

@@ -9,14 +9,16 @@ pub mod access_log;
 pub mod admin;
 pub mod cells;
 mod exposition;
+mod families;
 pub mod health;
 pub mod outcome;
+mod sums;
 pub mod telemetry;
 
 pub use self::{
     access_log::{AccessLog, Line},
     cells::{Cells, RouteCells, TargetCells, TokenKind},
-    exposition::Metrics,
+    exposition::{KeySample, MOST_SERIES, Metrics},
     health::{Readiness, Waiting},
     outcome::{AttemptOutcome, Outcome},
 };

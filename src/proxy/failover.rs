@@ -78,6 +78,9 @@ pub async fn serve(
         let Failed { failure, message } = match Box::pin(attempt).await {
             Ok(answer) => {
                 ledger.answered(sent.elapsed());
+                if let Some(key) = &pick.key {
+                    key.state.wake();
+                }
                 return Ok(Served { target: Arc::clone(target), answer, losses, ends });
             }
             Err(failed) => failed,

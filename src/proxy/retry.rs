@@ -10,14 +10,13 @@
 //! 2. The request itself is at fault, or was filtered: give up. Every target would say so.
 //! 3. The route's `failover.on` does not name the failure: give up.
 //! 4. Attempts, time or the retry budget are spent: give up; what is known is the answer.
-//! 5. The provider refused the key and another key is left: move (the choice takes another key).
-//! 6. A wait of at most [`SHORT_WAIT`] was asked for, it fits the time that is left, and no other
-//!    target is free: wait and stay. The target has said when it will answer.
-//! 7. The connection broke before the headers, or 500, 502, 503, for the first time at this target:
+//! 5. A wait of at most [`SHORT_WAIT`] was asked for, waiting can help, it fits the time that is left,
+//!    and nothing else is free: wait and stay. The target has said when it will answer.
+//! 6. The connection broke before the headers, or 500, 502, 503, for the first time at this target:
 //!    stay after a moment. Most such failures are gone at once, and the prompt cache is warm.
-//! 8. Another target is left: move. A silent target is never asked twice; that would double the
-//!    longest wait of all.
-//! 9. Give up.
+//! 7. Another key or target is left: move. A refused key is never used again, and a silent target
+//!    never asked twice; that would double the longest wait of all.
+//! 8. Give up.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -33,6 +32,10 @@ use crate::{
 ///
 /// After more than this another attempt elsewhere has long answered, and so has a client's patience.
 pub const SHORT_WAIT: Duration = Duration::from_secs(3);
+
+/// The longest wait that is believed. An hour later one request that finds out is cheap; and a wait of
+/// centuries, which a header can hold, would overflow the clock.
+pub const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// The wait before the same target is asked again: between this and twice this.
 const MOMENT: Duration = Duration::from_millis(50);
@@ -154,10 +157,10 @@ impl Failure {
         }
     }
 
-    /// The wait that the provider asked for.
-    pub const fn retry_after(&self) -> Option<Duration> {
+    /// The wait that the provider asked for, [`LONGEST_WAIT`] at most.
+    pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Provider { retry_after, .. } => *retry_after,
+            Self::Provider { retry_after, .. } => retry_after.map(|wait| wait.min(LONGEST_WAIT)),
             Self::Connect
             | Self::FirstTokenTimeout
             | Self::HeadersTimeout
@@ -165,6 +168,25 @@ impl Failure {
             | Self::Reset
             | Self::Tls
             | Self::Truncated => None,
+        }
+    }
+
+    /// Whether the same target may answer the same request later.
+    fn mends_with_time(&self) -> bool {
+        match self.mended_by() {
+            Some(
+                FailoverOn::Connect
+                | FailoverOn::Overloaded
+                | FailoverOn::RateLimited
+                | FailoverOn::ServerError
+                | FailoverOn::Timeout,
+            ) => true,
+            Some(
+                FailoverOn::ContextExceeded
+                | FailoverOn::CredentialRejected
+                | FailoverOn::ModelNotFound,
+            )
+            | None => false,
         }
     }
 
@@ -248,24 +270,16 @@ pub fn next(
     if progress.committed || !mendable || spent {
         return Next::GiveUp;
     }
-    if failure.refuses_key() {
-        return if progress.alternatives { Next::Move } else { Next::GiveUp };
+    let wait = match failure.retry_after().filter(|_| failure.mends_with_time()) {
+        Some(wait) => (wait <= SHORT_WAIT && !progress.alternatives).then_some(wait),
+        None => (failure.passes_quickly() && progress.at_target == 1)
+            .then(|| MOMENT.mul_f64(1.0 + jitter)),
+    };
+    match wait {
+        Some(wait) if now + wait < allowance.deadline => Next::Stay(wait),
+        _ if progress.alternatives => Next::Move,
+        _ => Next::GiveUp,
     }
-    let fits = |wait: Duration| now + wait < allowance.deadline;
-    match failure.retry_after() {
-        Some(wait) if wait <= SHORT_WAIT && fits(wait) && !progress.alternatives => {
-            return Next::Stay(wait);
-        }
-        Some(_) => {}
-        None if failure.passes_quickly() && progress.at_target == 1 => {
-            let wait = MOMENT.mul_f64(1.0 + jitter);
-            if fits(wait) {
-                return Next::Stay(wait);
-            }
-        }
-        None => {}
-    }
-    if progress.alternatives { Next::Move } else { Next::GiveUp }
 }
 
 #[cfg(test)]
@@ -386,5 +400,88 @@ mod tests {
         let now = Instant::now();
         let (progress, allowance) = fresh(now);
         assert_eq!(next(&Failure::Reset, progress, allowance, now, 1.0), Next::Stay(MOMENT * 2));
+    }
+
+    #[test]
+    fn a_wait_of_centuries_is_no_wait_and_overflows_nothing() {
+        let now = Instant::now();
+        let (progress, allowance) = fresh(now);
+        let alone = Progress { alternatives: false, ..progress };
+        let endless = provider(ErrorClass::RateLimited, 429, Some(Duration::MAX));
+        assert_eq!(endless.retry_after(), Some(LONGEST_WAIT));
+        assert_eq!(next(&endless, alone, allowance, now, 0.0), Next::GiveUp);
+    }
+
+    /// The rules in one sentence each, held against every failure in every situation.
+    #[test]
+    fn no_situation_breaks_a_rule() {
+        const CLASSES: [ErrorClass; 11] = [
+            ErrorClass::Billing,
+            ErrorClass::ContentFilter,
+            ErrorClass::ContextExceeded,
+            ErrorClass::CredentialRejected,
+            ErrorClass::InvalidRequest,
+            ErrorClass::ModelNotFound,
+            ErrorClass::Overloaded,
+            ErrorClass::RateLimited,
+            ErrorClass::Server,
+            ErrorClass::Timeout,
+            ErrorClass::TooLarge,
+        ];
+        let now = Instant::now();
+        let (_, allowance) = fresh(now);
+        let waits = [None, Some(Duration::ZERO), Some(SHORT_WAIT), Some(10 * SECOND)];
+        let mut failures = vec![
+            Failure::Connect,
+            Failure::FirstTokenTimeout,
+            Failure::HeadersTimeout,
+            Failure::Malformed,
+            Failure::Reset,
+            Failure::Tls,
+            Failure::Truncated,
+        ];
+        for class in CLASSES {
+            for status in [0, 500, 503, 529] {
+                failures.extend(waits.map(|wait| provider(class, status, wait)));
+            }
+        }
+        let mut seen = [0_u32; 3];
+        for (failure, bits) in
+            failures.iter().flat_map(|failure| (0..32).map(move |b| (failure, b)))
+        {
+            let bit = |at: u32| bits >> at & 1;
+            let progress = Progress {
+                attempts: 2,
+                at_target: 1 + bit(0),
+                committed: bit(1) == 1,
+                alternatives: bit(2) == 1,
+            };
+            let allowance = Allowance { budget: bit(3) == 1, ..allowance };
+            let now = now + 29 * SECOND * bit(4);
+            let case = format!("{failure:?} {progress:?} {allowance:?}");
+            let decided = next(failure, progress, allowance, now, 0.5);
+            if progress.committed || !allowance.budget || failure.mended_by().is_none() {
+                assert_eq!(decided, Next::GiveUp, "{case}");
+            }
+            match decided {
+                Next::GiveUp => seen[0] += 1,
+                Next::Move => {
+                    seen[1] += 1;
+                    assert!(progress.alternatives, "there is nowhere to go: {case}");
+                }
+                Next::Stay(wait) => {
+                    seen[2] += 1;
+                    let silent = [Failure::HeadersTimeout, Failure::FirstTokenTimeout];
+                    assert!(!silent.contains(failure), "a silent target is asked twice: {case}");
+                    assert!(!failure.refuses_key(), "a refused key is used again: {case}");
+                    assert!(now + wait < allowance.deadline, "it waits too long: {case}");
+                    assert!(wait <= SHORT_WAIT, "{case}");
+                    let hopeless = [FailoverOn::ContextExceeded, FailoverOn::ModelNotFound];
+                    let on = failure.mended_by().unwrap();
+                    assert!(!hopeless.contains(&on), "time will not mend it: {case}");
+                }
+            }
+        }
+        assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
     }
 }

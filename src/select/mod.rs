@@ -76,18 +76,17 @@ pub fn pick(
     now: Instant,
     random: &mut dyn FnMut() -> f64,
 ) -> Option<Pick> {
-    // Most routes have one target and one key, or none: nothing is to be weighed.
-    let mut best: Option<(u8, Instant)> = None;
+    let mut resting: Option<(Instant, usize, Option<usize>)> = None;
     let mut usable: SmallVec<[(usize, u32); 8]> = SmallVec::new();
     let mut tier = u8::MAX;
     for (at, (target, states)) in route.targets.iter().zip(keys).enumerate() {
         if target.weight == 0 || tried.targets.contains(&at) || target.tier > tier {
             continue;
         }
-        let Some(free) = free_at(target, states, tried, now) else { continue };
+        let Some((free, key)) = soonest(target, states, tried, now) else { continue };
         if free > now {
-            if best.is_none_or(|(_, soonest)| free < soonest) {
-                best = Some((target.tier, free));
+            if resting.is_none_or(|(best, ..)| free < best) {
+                resting = Some((free, at, key));
             }
             continue;
         }
@@ -98,36 +97,32 @@ pub fn pick(
         usable.push((at, target.weight));
     }
     if let Some(target) = weighted(&usable, random) {
-        let states = keys.get(target)?;
-        let key = pick_key(route.targets.get(target)?, states, tried, now, random);
-        return Some(Pick { target, key });
+        let row = route.targets.get(target)?;
+        return Some(Pick { target, key: pick_key(row, keys.get(target)?, tried, now, random) });
     }
-    let (_, soonest) = best?;
-    route.targets.iter().zip(keys).enumerate().find_map(|(target, (row, states))| {
-        let out = row.weight == 0 || tried.targets.contains(&target);
-        let (at, state) = states
-            .iter()
-            .enumerate()
-            .find(|(_, state)| !out && !tried.has_key(state) && state.rests_until() == soonest)?;
-        Some(Pick { target, key: Some(PickedKey { at, state: Arc::clone(state) }) })
-    })
+    let (_, target, key) = resting?;
+    Some(Pick { target, key: picked(keys.get(target)?, key) })
 }
 
-/// When a target can be asked: now, or when the first of its keys has rested. `None` when no key is
-/// left for this request.
-fn free_at(
+/// When a target can be asked, and with which of its keys: now, or when the first of its keys has
+/// rested. `None` when no key is left for this request.
+fn soonest(
     target: &Target,
     states: &[Arc<KeyState>],
     tried: &Tried,
     now: Instant,
-) -> Option<Instant> {
+) -> Option<(Instant, Option<usize>)> {
     if target.credential.keys.is_empty() {
-        return Some(now);
+        return Some((now, None));
     }
-    let left = states.iter().filter(|state| !tried.has_key(state));
-    left.map(|state| state.rests_until()).min().map(|free| free.max(now))
+    let left = states.iter().enumerate().filter(|(_, state)| !tried.has_key(state));
+    left.map(|(at, state)| (state.rests_until().max(now), Some(at))).min()
 }
 
+/// Draws a key; `None` only where the target needs none.
+///
+/// Another core may have let every key rest since the target was found usable. A request without its
+/// key would be worse than one with a resting key, so then the soonest serves.
 fn pick_key(
     target: &Target,
     states: &[Arc<KeyState>],
@@ -135,16 +130,17 @@ fn pick_key(
     now: Instant,
     random: &mut dyn FnMut() -> f64,
 ) -> Option<PickedKey> {
-    let usable: SmallVec<[(usize, u32); 8]> = target
-        .credential
-        .keys
-        .iter()
-        .zip(states)
-        .enumerate()
+    let rows = target.credential.keys.iter().zip(states).enumerate();
+    let usable: SmallVec<[(usize, u32); 8]> = rows
         .filter(|(_, (_, state))| !tried.has_key(state) && state.rests_until() <= now)
         .map(|(at, (key, _))| (at, key.weight))
         .collect();
-    let at = weighted(&usable, random)?;
+    let at = weighted(&usable, random).or_else(|| soonest(target, states, tried, now)?.1);
+    picked(states, at)
+}
+
+fn picked(states: &[Arc<KeyState>], at: Option<usize>) -> Option<PickedKey> {
+    let at = at?;
     Some(PickedKey { at, state: Arc::clone(states.get(at)?) })
 }
 

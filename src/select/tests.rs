@@ -10,7 +10,7 @@ use crate::{
     provider,
     table::{
         Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId, Overrides, Secret,
-        Timeouts,
+        Table, Timeouts,
     },
 };
 
@@ -171,4 +171,48 @@ fn what_was_learned_of_a_key_outlives_the_table() {
     assert_eq!(states.resting(now), 1);
     new[0].wake();
     assert_eq!(states.resting(now), 0);
+}
+
+#[test]
+fn a_key_that_was_replaced_under_its_old_name_does_not_rest() {
+    let now = Instant::now();
+    let states = KeyStates::new(now);
+    let old = target("a", 0, 1, &[("k", 1)]);
+    states.of(&old.credential)[0].rest_until(now + SECOND);
+    let mut credential = (*old.credential).clone();
+    credential.keys[0].secret = Secret::new("replaced").unwrap();
+    let replaced = Arc::new(Target { credential: Arc::new(credential), ..(*old).clone() });
+    let rests = |target: &Target| states.of(&target.credential)[0].rests_until() > now;
+    assert!(!rests(&replaced));
+    assert!(rests(&old), "requests of the old table still know what they learned");
+    let table = Table::new(2, vec![route(vec![Arc::clone(&replaced)])]);
+    states.retain(&table);
+    assert!(!rests(&old), "the old secret is forgotten with its table");
+}
+
+#[test]
+fn keys_of_a_removed_credential_are_forgotten() {
+    let now = Instant::now();
+    let states = KeyStates::new(now);
+    states.of(&target("gone", 0, 1, &[("k", 1)]).credential);
+    let kept = target("kept", 0, 1, &[("k", 1)]);
+    states.of(&kept.credential)[0].rest_until(now + SECOND);
+    states.retain(&Table::new(1, vec![route(vec![kept])]));
+    let id = ObjectId::new("team", "kept");
+    assert_eq!(states.all(now), [(id, "k".into(), true)]);
+}
+
+/// Another core may let a key rest between the choice of its target and its own.
+#[test]
+fn a_key_that_begins_to_rest_during_the_choice_is_still_sent() {
+    let now = Instant::now();
+    let two = |name| target(name, 0, 1, &[("k", 1)]);
+    let (route, keys) = with_keys(vec![two("a"), two("b")], now);
+    let mut meanwhile = || {
+        keys[0][0].rest_until(now + SECOND);
+        keys[1][0].rest_until(now + SECOND);
+        0.0
+    };
+    let picked = pick(&route, &keys, &Tried::default(), now, &mut meanwhile).unwrap();
+    assert_eq!(picked.key.unwrap().at, 0);
 }

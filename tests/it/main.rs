@@ -2,3 +2,5 @@
 
 mod architecture;
 mod check;
+mod observe;
+mod select;
