@@ -23,7 +23,7 @@ lint:
 	cargo clippy --all-targets -- -D warnings
 
 doc:
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --quiet
 
 # Writes crds/ anew from the types in src/api/.
 crds:

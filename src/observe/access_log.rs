@@ -1,7 +1,7 @@
 //! One line of JSON a request, written off the request's path.
 //!
 //! A worker puts a small struct into a bounded queue without a lock; one thread wakes up every
-//! [`PAUSE`], empties the queue and writes. Nobody is woken by a request, and a disk that hangs costs
+//! `PAUSE`, empties the queue and writes. Nobody is woken by a request, and a disk that hangs costs
 //! lines (which are counted), never latency.
 //!
 //! A line says who answered, how it ended, how long it took and how many tokens it was. It never

@@ -1,7 +1,7 @@
 //! The provider simulator: three native APIs on loopback, for rehearsals and tests.
 //!
 //! It shares no code with `dialect`: a mistake there must not be mirrored here. What a model does is
-//! written in its name, so a manifest alone can rehearse a failure ([`behaviour`]). Answers are
+//! written in its name, so a manifest alone can rehearse a failure (`behaviour`). Answers are
 //! deterministic.
 
 mod anthropic;
