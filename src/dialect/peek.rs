@@ -1,8 +1,8 @@
 //! Looks into a JSON request body without parsing it, and changes it without re-writing it.
 //!
 //! The bytes between the fields that matter are forwarded as they came. A body of 128 KB is scanned
-//! at memory speed, because inside strings only quotes and backslashes are looked for; OpenAI's
-//! Python SDK writes `model` after `messages`, so the scan has to reach the end anyway.
+//! at memory speed, because inside strings only quotes are looked for; OpenAI's Python SDK writes
+//! `model` after `messages`, so the scan has to reach the end anyway.
 //!
 //! Only top-level keys count, and of a key that stands twice the last one, as in every JSON parser
 //! that providers use. What is checked here is the shape (brackets, strings, depth), not the whole
@@ -11,11 +11,14 @@
 use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
-use memchr::memchr2;
+use memchr::memchr_iter;
 use smallvec::SmallVec;
 
 /// The deepest nesting that a request may have.
 pub const MAX_DEPTH: usize = 128;
+
+/// How many bytes of a string are looked at one by one before a search begins.
+const SHORT: usize = 16;
 
 /// Where the top-level fields of interest stand. Ranges are byte offsets of whole JSON values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,7 +90,8 @@ pub fn stream_flag(body: &[u8], peek: &Peek) -> Result<bool, NotABool> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotABool;
 
-/// The edit that asks a stream for its usage; `None` when the client asks for it already.
+/// The edit that asks a stream for its usage; `None` when the client asks for it already, and when
+/// `stream_options` is no object: an upstream must judge a request as the client wrote it.
 pub fn ask_usage(body: &[u8], peek: &Peek) -> Option<Edit> {
     let ask = |at, with: String| Some(Edit { at, with: Bytes::from(with) });
     let Some(range) = peek.stream_options.clone() else {
@@ -98,6 +102,9 @@ pub fn ask_usage(body: &[u8], peek: &Peek) -> Option<Edit> {
         );
     };
     let options = body.get(range.clone())?;
+    if options == b"null" {
+        return ask(range, r#"{"include_usage":true}"#.to_owned());
+    }
     let mut inside = None;
     let mut empty = true;
     let opened = scan(options, &mut |key, _, value| {
@@ -107,7 +114,7 @@ pub fn ask_usage(body: &[u8], peek: &Peek) -> Option<Edit> {
         }
     });
     match (opened, inside) {
-        (Err(_), _) => ask(range, r#"{"include_usage":true}"#.to_owned()),
+        (Err(_), _) => None,
         (Ok(_), Some(value)) if options.get(value.clone()) == Some(b"true") => None,
         (Ok(_), Some(value)) => {
             ask(range.start + value.start..range.start + value.end, "true".to_owned())
@@ -131,21 +138,29 @@ pub struct Edit {
 /// A body in pieces: slices of the original around the edits. Nothing is copied.
 pub type Pieces = SmallVec<[Bytes; 8]>;
 
-/// Applies edits, which must be in order and apart.
+/// Applies edits, which must be in order and apart. An edit that is neither begins where the one
+/// before it ended: a wrong edit gives wrong bytes, never a panic.
 pub fn splice(body: &Bytes, edits: &[Edit]) -> Pieces {
     let mut pieces = Pieces::new();
+    let mut push = |piece: Bytes| {
+        if !piece.is_empty() {
+            pieces.push(piece);
+        }
+    };
     let mut from = 0;
     for edit in edits {
-        pieces.push(body.slice(from..edit.at.start));
-        pieces.push(edit.with.clone());
-        from = edit.at.end;
+        let start = edit.at.start.clamp(from, body.len());
+        push(body.slice(from..start));
+        push(edit.with.clone());
+        from = edit.at.end.clamp(start, body.len());
     }
-    pieces.push(body.slice(from..));
+    push(body.slice(from..));
     pieces
 }
 
 /// Applies `overrides.set` and `overrides.remove` of a target to a body: top-level keys, by bytes.
-/// `set` holds the key and its value as JSON text.
+/// `set` holds the key and its value as JSON text, and wins where a key stands in both. Every copy
+/// of a key that stands twice goes, so that no parser can find the client's value.
 ///
 /// # Errors
 /// When the body is no JSON object.
@@ -154,6 +169,9 @@ pub fn override_fields(
     set: &[(String, String)],
     remove: &[String],
 ) -> Result<Bytes, PeekError> {
+    if set.is_empty() && remove.is_empty() {
+        return Ok(body.clone());
+    }
     let gone = |key: &[u8]| {
         set.iter().map(|(name, _)| name).chain(remove).any(|name| name.as_bytes() == key)
     };
@@ -233,19 +251,25 @@ fn space(body: &[u8], at: usize) -> usize {
 }
 
 /// The end of the string that begins at `at`.
+///
+/// Quotes are far rarer than backslashes (line feeds, and every letter of a client that escapes what
+/// is not ASCII), so quotes are looked for, and the backslashes before one are counted: an even
+/// number escapes each other, an odd one the quote.
 fn string(body: &[u8], at: usize) -> Result<usize, PeekError> {
     if body.get(at) != Some(&b'"') {
         return Err(PeekError::Malformed(at));
     }
-    let mut from = at + 1;
-    loop {
-        let rest = body.get(from..).unwrap_or_default();
-        let found = memchr2(b'"', b'\\', rest).ok_or(PeekError::Malformed(body.len()))?;
-        if rest.get(found) == Some(&b'"') {
-            return Ok(from + found + 1);
-        }
-        from += found + 2;
+    let inside = body.get(at + 1..).unwrap_or_default();
+    // Keys and roles end before a search has set itself up.
+    let short = inside.iter().take(SHORT).take_while(|byte| !matches!(byte, b'"' | b'\\')).count();
+    if inside.get(short) == Some(&b'"') {
+        return Ok(at + 1 + short + 1);
     }
+    let closing = memchr_iter(b'"', inside).find(|quote| {
+        let before = inside.get(..*quote).unwrap_or_default();
+        before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0
+    });
+    closing.map(|quote| at + 1 + quote + 1).ok_or(PeekError::Malformed(body.len()))
 }
 
 /// The end of the value that begins at `at`.
@@ -333,8 +357,10 @@ mod tests {
             let edit = ask_usage(&body, &peek(&body).unwrap()).unwrap();
             assert_eq!(joined(&body, &[edit])["stream_options"], expected);
         }
-        let asks = br#"{"stream_options":{"include_usage":true}}"#;
-        assert_eq!(ask_usage(asks, &peek(asks).unwrap()), None);
+        for left in [r#"{"include_usage":true}"#, "7", "[]"] {
+            let body = format!(r#"{{"stream_options":{left}}}"#);
+            assert_eq!(ask_usage(body.as_bytes(), &peek(body.as_bytes()).unwrap()), None, "{left}");
+        }
     }
 
     #[test]
@@ -345,6 +371,31 @@ mod tests {
         let deep = |n: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(n), "]".repeat(n));
         assert!(peek(deep(MAX_DEPTH - 1).as_bytes()).is_ok());
         assert_eq!(peek(deep(MAX_DEPTH).as_bytes()), Err(PeekError::TooDeep));
+    }
+
+    #[test]
+    fn a_quote_ends_a_string_unless_it_is_escaped() {
+        for (text, ends) in [(r#""a""#, 3), (r#""\"""#, 4), (r#""\\""#, 4), (r#""\\\"""#, 6)] {
+            assert_eq!(string(text.as_bytes(), 0), Ok(ends), "{text}");
+        }
+        assert!(string(br#""\""#, 0).is_err());
+    }
+
+    #[test]
+    fn a_wrong_edit_is_no_danger() {
+        let body = Bytes::from_static(b"{}");
+        let edit = |at| Edit { at, with: Bytes::from_static(b"x") };
+        let joined = splice(&body, &[edit(1..9), edit(0..1), edit(7..8)]).concat();
+        assert_eq!(joined, b"{xxx");
+    }
+
+    #[test]
+    fn no_copy_of_an_overridden_field_stays() {
+        let body = Bytes::from_static(br#"{"a":1,"b":2,"\u0061":3}"#);
+        let set = [("a".to_owned(), "4".to_owned())];
+        assert_eq!(override_fields(&body, &set, &[]).unwrap(), &br#"{"b":2,"a":4}"#[..]);
+        let gone = override_fields(&body, &[], &["a".to_owned(), "b".to_owned()]).unwrap();
+        assert_eq!(gone, "{}");
     }
 
     fn object() -> impl Strategy<Value = Value> {
@@ -366,6 +417,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn splicing_the_model_changes_the_model_alone(value in object(), name in "[ -~]{0,8}") {
+            let mut expected = value;
+            let map = expected.as_object_mut().unwrap();
+            map.entry("model").or_insert_with(|| json!("before"));
+            let body = Bytes::from(serde_json::to_vec_pretty(&expected).unwrap());
+            let at = peek(&body).unwrap().model.unwrap();
+            let edit = Edit { at, with: Bytes::from(Value::from(name.as_str()).to_string()) };
+            expected["model"] = Value::from(name.as_str());
+            prop_assert_eq!(joined(&body, &[edit]), expected.clone());
+            let changed = serde_json::to_vec(&expected).unwrap();
+            prop_assert_eq!(model_name(&changed, &peek(&changed).unwrap()).unwrap(), name);
+        }
+
         #[test]
         fn overriding_bytes_equals_overriding_values(value in object()) {
             let body = Bytes::from(serde_json::to_vec_pretty(&value).unwrap());
@@ -389,6 +454,18 @@ mod tests {
         #[test]
         fn arbitrary_bytes_are_no_danger(body in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = peek(&body);
+        }
+
+        #[test]
+        fn what_looks_like_json_is_no_danger(body in r#"\{?["a:,\\{}\[\]\u0001 1t]{0,24}"#) {
+            if let Ok(found) = peek(body.as_bytes()) {
+                let _name = model_name(body.as_bytes(), &found);
+                let _edit = ask_usage(body.as_bytes(), &found);
+            }
+            // Whatever a real parser takes as an object, this one does.
+            if serde_json::from_str::<serde_json::Map<String, Value>>(&body).is_ok() {
+                prop_assert!(peek(body.as_bytes()).is_ok());
+            }
         }
     }
 }

@@ -180,9 +180,7 @@ impl Ledger {
         if self.route.is_some() {
             cells.in_flight.sub(1);
         }
-        if let Some(cell) =
-            self.api.and_then(|api| self.handles.requests(api).get(outcome as usize))
-        {
+        if let Some(cell) = self.handles.requests(self.api).get(outcome as usize) {
             Cell::add(cell, 1);
         }
         cells.duration.observe(took);

@@ -67,6 +67,8 @@ pub struct RouteHandles {
     /// The route's counters.
     pub cells: Arc<RouteCells>,
     requests: [Arc<[Cell]>; Api::ALL.len()],
+    /// Of requests whose path names no API.
+    nowhere: Arc<[Cell]>,
     /// The counters of each target.
     pub targets: Vec<Arc<TargetCells>>,
     /// The key states of each target.
@@ -74,11 +76,12 @@ pub struct RouteHandles {
 }
 
 impl RouteHandles {
-    /// The request counters of one API, by outcome.
-    pub fn requests(&self, api: Api) -> &[Cell] {
+    /// The request counters of one API, or of requests that name none, by outcome.
+    pub fn requests(&self, api: Option<Api>) -> &[Cell] {
         match api {
-            Api::ChatCompletions => &self.requests[0],
-            Api::Messages => &self.requests[1],
+            Some(Api::ChatCompletions) => &self.requests[0],
+            Some(Api::Messages) => &self.requests[1],
+            None => &self.nowhere,
         }
     }
 
@@ -86,6 +89,7 @@ impl RouteHandles {
         let targets = route.map_or(&[][..], |route| &route.targets);
         Self {
             requests: Api::ALL.map(|api| cells.requests(api.as_str())),
+            nowhere: cells.requests(""),
             targets: targets
                 .iter()
                 .map(|target| cells.target(&target.name, target.credential.provider.name))
