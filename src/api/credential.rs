@@ -52,7 +52,7 @@ pub struct EndpointSpec {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
-    /// A ConfigMap's key with the certificates (PEM) to trust instead of the system's.
+    /// A `ConfigMap`'s key with the certificates (PEM) to trust instead of the system's.
     #[serde(default)]
     pub ca_bundle_ref: ConfigMapKeyRef,
     /// The name to verify instead of the URL's host.
@@ -61,11 +61,11 @@ pub struct Tls {
     pub server_name: String,
 }
 
-/// Names a key of a ConfigMap in the same namespace; none when the name is empty.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+/// Names a key of a `ConfigMap` in the same namespace; none when the name is empty.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConfigMapKeyRef {
-    /// The ConfigMap.
+    /// The `ConfigMap`.
     #[schemars(length(max = 253))]
     pub name: String,
     /// The key in it.
@@ -86,7 +86,7 @@ pub struct Auth {
 }
 
 /// The server asks for nothing.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 pub struct NoAuth {}
 
 /// A pool of API keys.
@@ -126,7 +126,7 @@ const fn hundred() -> i32 {
 }
 
 /// Names a key of a Secret in the same namespace; none when the name is empty.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SecretKeyRef {
     /// The Secret.
@@ -138,7 +138,7 @@ pub struct SecretKeyRef {
 }
 
 /// How long a key rests.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Cooldown {
     /// After the provider limited it, unless the provider says how long.
@@ -164,7 +164,7 @@ pub struct AllowedRoutes {
 }
 
 /// The namespaces from which a credential may be used.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AllowedNamespaces {
     /// Its own, or all.

@@ -72,7 +72,7 @@ pub enum ApiName {
 }
 
 /// What one header must be.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HeaderSpec {
     /// The header's name.
@@ -132,7 +132,7 @@ const fn hundred() -> i32 {
 }
 
 /// Names a `ProviderCredential`.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialRef {
     /// Its name.
@@ -145,7 +145,7 @@ pub struct CredentialRef {
 }
 
 /// Top-level fields of the upstream request, in the upstream's own terms.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OverridesSpec {
     /// Fields and the values that they get.
@@ -167,7 +167,7 @@ fn free_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 /// When a failed attempt is followed by another.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FailoverSpec {
     /// Attempts in all, over every target and key.
@@ -226,7 +226,7 @@ pub enum FailoverReason {
 }
 
 /// How long each step may take: a number and ms, s, m or h.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TimeoutsSpec {
     /// Name look-up, TCP and TLS together.
@@ -259,7 +259,7 @@ impl Default for TimeoutsSpec {
 }
 
 /// Limits of one target; an empty one is the route's.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TargetTimeouts {
     /// Name look-up, TCP and TLS together.

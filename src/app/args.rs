@@ -16,7 +16,7 @@ pub(super) struct Args {
 pub(super) enum Command {
     /// Compile manifests offline and say what is wrong with them
     Check(CheckArgs),
-    /// Write the CustomResourceDefinitions into a folder
+    /// Write the `CustomResourceDefinitions` into a folder
     Crds(CrdsArgs),
     /// Serve the manifests of a folder, without Kubernetes
     Run(RunArgs),

@@ -191,7 +191,7 @@ pub struct ToolResult {
 }
 
 /// A function that the model may call.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tool {
     /// Its name.
     pub name: String,
@@ -217,7 +217,7 @@ pub enum ToolChoice {
 }
 
 /// The form that an answer must have.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OutputFormat {
     /// Any JSON object.
     JsonObject,

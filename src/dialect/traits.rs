@@ -23,7 +23,7 @@ pub struct Traits {
     pub developer_role: bool,
     /// Refuses replayed function calls without a thought signature (Gemini 3 and later).
     pub thought_signatures: bool,
-    /// Takes `parametersJsonSchema` and `responseJsonSchema` rather than the OpenAPI subset (Gemini).
+    /// Takes `parametersJsonSchema` and `responseJsonSchema` rather than the `OpenAPI` subset (Gemini).
     pub full_json_schema: bool,
     /// The most tokens it may write; sent where the dialect demands a limit and the client gave none.
     pub max_output_tokens: u64,

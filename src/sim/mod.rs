@@ -110,7 +110,7 @@ async fn respond(provider: Provider, request: Request<Incoming>) -> Result<Respo
     let behaviour = Behaviour::of(&asked.model);
     match behaviour.fault {
         Some(Fault::Reset) => return Err(Reset),
-        Some(Fault::Silent) => sleep(Duration::from_secs(3600)).await,
+        Some(Fault::Silent) => sleep(Duration::from_hours(1)).await,
         Some(Fault::Status(status, after)) => {
             let body = match provider {
                 Provider::Anthropic => anthropic::error(status),
@@ -174,7 +174,7 @@ fn streamed(events: Vec<String>, behaviour: Behaviour, error: String) -> Respons
                 End::Error(after) if at > after => Some(Ok(error.clone())),
                 End::Malformed(after) if at > after => Some(Ok("data: {oops\n\n".to_owned())),
                 End::Stall(after) if at > after => {
-                    sleep(Duration::from_secs(3600)).await;
+                    sleep(Duration::from_hours(1)).await;
                     None
                 }
                 End::Missing if at == last => return,

@@ -95,7 +95,8 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, RequestError> {
     if messages.is_empty() {
         return Err(RequestError::at("messages", "`messages` must not be empty"));
     }
-    for (at, tool) in map.remove("tools").iter().flat_map(|t| t.as_array()).flatten().enumerate() {
+    for (at, tool) in map.remove("tools").iter().filter_map(|t| t.as_array()).flatten().enumerate()
+    {
         cached |= tool.get("cache_control").is_some();
         request.tools.push(read_tool(tool, &format!("tools[{at}]"))?);
     }

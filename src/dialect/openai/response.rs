@@ -190,7 +190,7 @@ fn detail(reasoning: &ReasoningPart, index: usize) -> Value {
     }
 }
 
-/// The names that OpenRouter gave to the owners of signatures.
+/// The names that `OpenRouter` gave to the owners of signatures.
 pub(super) const fn format_word(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::AnthropicMessages => "anthropic-claude-v1",
