@@ -1,26 +1,16 @@
 //! `trunkline run`: files, compile, table, proxy and admin in one process.
 
 use std::{
-    collections::BTreeSet,
-    error::Error,
-    fs, io,
-    path::Path,
-    rc::Rc,
-    sync::{Arc, mpsc},
-    thread,
+    collections::BTreeSet, error::Error, fs, io, path::Path, rc::Rc, sync::Arc, thread,
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use rustls::{
-    ServerConfig,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
+use hyper::service::service_fn;
+use rustls::RootCertStore;
 use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
-    task::LocalSet,
     time::Instant,
 };
 
@@ -35,9 +25,12 @@ use crate::{
     proxy::{
         admit::Limits,
         drain::{self, Drain},
-        listener,
+        listener::{self, Event},
+        service,
         state::{Shared, Worker},
+        tls::ServerTls,
         upstream::{Pool, load_roots},
+        worker,
     },
     select::KeyStates,
     sim,
@@ -98,24 +91,18 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     let (log, writer) = access_log_of(&args.access_log, &metrics)?;
     let tls = tls(args.tls_cert.as_deref(), args.tls_key.as_deref())?;
     let (trigger, drain) = drain::channel();
-    let (ended, ends) = mpsc::channel();
-    for (at, socket) in sockets.into_iter().enumerate() {
-        let start = Start {
-            shared: Arc::clone(&shared),
-            cells: metrics.worker(),
-            log: log.clone(),
-            allow_private: args.allow_private_endpoints,
-            tls: tls.clone(),
-            drain: drain.clone(),
-        };
-        let ended = ended.clone();
-        thread::Builder::new().name(format!("worker-{at}")).spawn(move || {
-            let served = serve(socket, start);
-            // The main thread is gone only when the process ends anyway.
-            let _gone = ended.send(served);
-        })?;
-    }
-    drop(ended);
+    let roots = load_roots();
+    let starts = sockets.into_iter().map(|socket| Start {
+        socket,
+        shared: Arc::clone(&shared),
+        cells: metrics.worker(),
+        log: log.clone(),
+        allow_private: args.allow_private_endpoints,
+        roots: Arc::clone(&roots),
+        tls: tls.clone(),
+        drain: drain.clone(),
+    });
+    let mut workers = worker::spawn(starts, serve)?;
     let again = Arc::clone(&shared);
     let changes = watch::watch(&args.path)?;
     thread::Builder::new().name("reload".to_owned()).spawn(move || {
@@ -125,6 +112,7 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
             }
         }
     })?;
+    let grace = Duration::from_secs(args.grace_period);
     let stop = Builder::new_current_thread().enable_all().build()?;
     stop.block_on(async {
         let (mut terminate, mut interrupt) =
@@ -132,22 +120,23 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            // A worker has no reason to end: without it a share of the connections hangs.
+            Some(ended) = workers.next() => ended?,
         }
-        Ok::<_, io::Error>(())
-    })?;
-    tracing::info!("draining: open streams may finish");
-    readiness.drain();
-    trigger.start();
-    let deadline = Duration::from_secs(args.grace_period);
-    for _ in 0..workers {
-        match ends.recv_timeout(deadline) {
-            Ok(served) => served?,
-            Err(_late) => {
-                tracing::warn!("the grace period is over; open streams are cut");
-                break;
+        tracing::info!("draining: open streams may finish");
+        readiness.drain();
+        trigger.start();
+        let all = async {
+            while let Some(ended) = workers.next().await {
+                ended?;
             }
-        }
-    }
+            Ok::<_, Failure>(())
+        };
+        tokio::time::timeout(grace, all).await.unwrap_or_else(|_late| {
+            tracing::warn!("the grace period is over; open streams are cut");
+            Ok(())
+        })
+    })?;
     drop(writer);
     Ok(())
 }
@@ -172,31 +161,28 @@ fn lives_in(table: &Table) -> impl Fn(&str, &str, Option<&str>) -> bool {
 
 /// What a worker starts with.
 struct Start {
+    socket: std::net::TcpListener,
     shared: Arc<Shared>,
     cells: Arc<crate::observe::Cells>,
     log: AccessLog,
     allow_private: bool,
-    tls: Option<Arc<ServerConfig>>,
+    roots: Arc<RootCertStore>,
+    tls: Option<Arc<ServerTls>>,
     drain: Drain,
 }
 
-/// A worker's thread: one runtime, one socket, nothing shared but the table.
-fn serve(socket: std::net::TcpListener, start: Start) -> io::Result<()> {
-    let Start { shared, cells, log, allow_private, tls, drain } = start;
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let tasks = LocalSet::new();
-    tasks.block_on(&runtime, async move {
-        let pool = Pool::new(allow_private, load_roots());
-        let sweep = pool.clone();
-        tokio::task::spawn_local(async move {
-            loop {
-                tokio::time::sleep(Duration::from_secs(10)).await;
-                sweep.sweep();
-            }
-        });
-        let worker = Rc::new(Worker::new(shared, pool, cells, log, fastrand::u64(..)));
-        listener::serve(socket, listener::Config::default(), tls, worker, drain).await
-    })
+/// A worker: one socket, nothing shared but the table.
+async fn serve(start: Start) -> io::Result<()> {
+    let Start { socket, shared, cells, log, allow_private, roots, tls, drain } = start;
+    let pool = Pool::new(allow_private, roots);
+    let worker = Rc::new(Worker::new(shared, pool, Arc::clone(&cells), log, fastrand::u64(..)));
+    let answer = service_fn(move |request| service::respond(Rc::clone(&worker), request));
+    let count = move |event| match event {
+        Event::Opened => cells.connections.add(1),
+        Event::Closed => cells.connections.sub(1),
+        Event::Full | Event::Failed => {}
+    };
+    listener::serve(socket, listener::Config::default(), tls, answer, count, drain).await
 }
 
 /// The manifests and what became of them.
@@ -283,16 +269,11 @@ fn access_log_of(
     Ok((log, Some(writer)))
 }
 
-fn tls(cert: Option<&Path>, key: Option<&Path>) -> Result<Option<Arc<ServerConfig>>, Failure> {
+fn tls(cert: Option<&Path>, key: Option<&Path>) -> Result<Option<Arc<ServerTls>>, Failure> {
     let (Some(cert), Some(key)) = (cert, key) else { return Ok(None) };
-    let chain = CertificateDer::pem_file_iter(cert)?.collect::<Result<Vec<_>, _>>()?;
-    let key = PrivateKeyDer::from_pem_file(key)?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Some(Arc::new(config)))
+    let tls = ServerTls::load(cert, key)?;
+    tls.watch()?;
+    Ok(Some(tls))
 }
 
 pub(super) fn simulate(args: SimArgs) -> Result<(), Failure> {

@@ -72,7 +72,7 @@ pub fn asked(head: &Parts) -> Result<Asked, (Api, ApiError)> {
 }
 
 /// Which API a caller speaks where the path does not say: only Anthropic's SDKs send their version.
-fn caller(headers: &HeaderMap) -> Api {
+pub fn caller(headers: &HeaderMap) -> Api {
     if headers.contains_key(headers::name::ANTHROPIC_VERSION) {
         Api::Messages
     } else {

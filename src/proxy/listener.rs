@@ -1,185 +1,378 @@
-//! Accepting clients: one socket a worker on the same port, HTTP/1.1 and HTTP/2.
+//! Accepting clients: one socket a worker on the same port, HTTP/1.1 and HTTP/2, with TLS when a
+//! certificate is given.
 //!
 //! Limits that protect the process stand here, before any request is read: how long a client may
-//! take for its headers, how large they may be, how many connections there may be. TLS is spoken
-//! when a certificate is given.
+//! take for its headers, how large they may be, how many connections there may be. What is answered
+//! is the service's affair.
 
 use std::{
-    convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, rc::Rc, sync::Arc,
+    convert::Infallible,
+    future::Future,
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
-use hyper::{body::Incoming, rt::Executor, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::conn::auto,
+use http_body::Body;
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::{Service, service_fn},
 };
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{net::TcpStream, sync::Semaphore, task::spawn_local};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_local,
+    time::{sleep, timeout},
+};
 
-use super::{drain::Drain, relay::Body, service, state::Worker};
+pub use super::socket::bind;
+use super::{
+    activity::{Activity, Answer, Heard, Order, Registry},
+    drain::Drain,
+    socket,
+    tls::ServerTls,
+    worker::LocalExecutor,
+};
 
-/// What a client may take.
+/// What clients may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// For the headers of a request.
+    /// From the first byte of a request to the end of its headers; for the first request from the
+    /// connection on, TLS included.
     pub header_timeout: Duration,
+    /// Between two requests. Longer than load balancers keep theirs (a minute), so that they close
+    /// first and no request meets a closing connection.
+    pub idle_timeout: Duration,
     /// Connections of one worker.
-    pub connections: usize,
+    pub connections: u32,
+    /// How long new connections are taken after the drain has begun: until everybody who routes to
+    /// us has heard of it.
+    pub linger: Duration,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { header_timeout: Duration::from_secs(10), connections: 16_384 }
+        Self {
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            connections: 16_384,
+            linger: Duration::ZERO,
+        }
     }
 }
 
-/// The most headers of a request.
-const MOST_HEADERS: usize = 100;
+/// What happens to connections, to be counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// One was accepted.
+    Opened,
+    /// One has ended.
+    Closed,
+    /// There are as many as there may be; the next one waits until another ends.
+    Full,
+    /// One could not be accepted.
+    Failed,
+}
 
-/// The most bytes of headers: hyper's read buffer for HTTP/1.1 is as large.
-const MOST_HEADER_BYTES: usize = 32 << 10;
+/// The largest head of a request.
+const MOST_HEAD_BYTES: usize = 32 << 10;
+
+/// hyper's bound for the buffers of an HTTP/1.1 connection: it reads 8 KB at first and doubles up to
+/// this while reads come full, so large prompts take few system calls.
+const MOST_BUFFER: usize = 64 << 10;
 
 /// Streams that one HTTP/2 connection may have open.
 const MOST_STREAMS: u32 = 256;
 
-/// Binds `n` sockets to one address; the kernel shares connections out between them. Port 0 takes a
-/// free port, the same for all.
-///
-/// # Errors
-/// When the address cannot be bound.
-pub fn bind(address: SocketAddr, n: usize) -> io::Result<Vec<std::net::TcpListener>> {
-    let mut address = address;
-    let mut sockets = Vec::with_capacity(n);
-    for _ in 0..n.max(1) {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(4096)?;
-        let listener = std::net::TcpListener::from(socket);
-        address = listener.local_addr()?;
-        sockets.push(listener);
-    }
-    Ok(sockets)
+/// Bytes of requests that an HTTP/2 client may have sent and nobody has read: a stream, a connection.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// Bytes of an answer that wait for a slow HTTP/2 client, each stream.
+const MOST_SEND_BUFFER: usize = 64 << 10;
+
+/// An HTTP/2 connection in silence this long is asked whether it is alive, and how long it may take
+/// to answer.
+const PING_AFTER: Duration = Duration::from_secs(30);
+const PING_ANSWER: Duration = Duration::from_secs(10);
+
+/// How long nothing is accepted when the process is out of descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What answers requests: any hyper service that cannot fail, on its worker's own thread.
+pub trait Answers:
+    Service<
+        Request<Incoming>,
+        Response = Response<Self::Body>,
+        Error = Infallible,
+        Future = Self::Answer,
+    > + 'static
+{
+    /// The answer's body. Dropped when the client leaves.
+    type Body: Body<Data = Bytes, Error = Self::BodyError> + Unpin + 'static;
+    /// How a body breaks: the answer is cut off, and can be told from a whole one.
+    type BodyError: Into<Box<dyn std::error::Error + Send + Sync>>;
+    /// The answer to come. Dropped when the client leaves.
+    type Answer: Future<Output = Result<Response<Self::Body>, Infallible>> + 'static;
 }
 
-/// Serves clients until the drain is over: then no connection is left.
+impl<S, B> Answers for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + 'static,
+    S::Future: 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Body = B;
+    type BodyError = B::Error;
+    type Answer = S::Future;
+}
+
+/// Serves clients until the drain is over: then no connection is left. How long that may take is
+/// the caller's to decide.
 ///
 /// # Errors
 /// When the socket cannot be used.
-pub async fn serve(
+pub async fn serve<S: Answers + Clone>(
     listener: std::net::TcpListener,
     config: Config,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    worker: Rc<Worker>,
+    tls: Option<Arc<ServerTls>>,
+    service: S,
+    notice: impl Fn(Event) + Clone + 'static,
     mut drain: Drain,
 ) -> io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let tls = tls.map(tokio_rustls::TlsAcceptor::from);
-    let places = Arc::new(Semaphore::new(config.connections));
-    let mut open = tokio::task::JoinSet::new();
-    loop {
-        // A full house stops accepting: the kernel's queue holds those who come.
-        let accepted = tokio::select! {
-            accepted = next(&listener, &places) => accepted,
-            () = drain.started() => break,
-        };
-        while open.try_join_next().is_some() {}
-        let Some((stream, place)) = accepted else { continue };
-        let (worker, tls, drain) = (Rc::clone(&worker), tls.clone(), drain.clone());
-        open.spawn_local(async move {
-            let _place = place;
-            worker.cells.connections.add(1);
-            match tls {
-                None => connection(TokioIo::new(stream), config, Rc::clone(&worker), drain).await,
-                Some(tls) => {
-                    let shaken = tokio::time::timeout(config.header_timeout, tls.accept(stream));
-                    if let Ok(Ok(stream)) = shaken.await {
-                        connection(TokioIo::new(stream), config, Rc::clone(&worker), drain).await;
-                    }
-                }
+    let listener = TcpListener::from_std(listener)?;
+    let connections = config.connections.max(1);
+    let places = Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(usize::MAX)));
+    let registry = Registry::new(config.header_timeout, config.idle_timeout);
+    {
+        let mut accept = pin!(async {
+            loop {
+                let (stream, place) = next(&listener, &places, &notice).await;
+                let (tls, service) = (tls.clone(), service.clone());
+                let entered = Entered::new(notice.clone(), place);
+                let activity = registry.enter();
+                spawn_local(async move {
+                    let _entered = entered;
+                    connection(stream, tls, service, &activity).await;
+                });
             }
-            worker.cells.connections.sub(1);
         });
+        tokio::select! {
+            () = &mut accept => {}
+            () = drain.started() => {}
+        }
+        registry.finish_all();
+        if !config.linger.is_zero() {
+            // Those who come now are served too: they have not heard yet.
+            let _passed = timeout(config.linger, accept).await;
+        }
     }
     drop(listener);
-    while open.join_next().await.is_some() {}
+    registry.finish_all();
+    // All places free: nobody is left. The semaphore is never closed.
+    let _all = places.acquire_many(connections).await;
     Ok(())
 }
 
 /// The next client and its place.
 async fn next(
-    listener: &tokio::net::TcpListener,
+    listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "a client left at once");
-            }
-            Some((stream, place))
+    notice: &impl Fn(Event),
+) -> (TcpStream, OwnedSemaphorePermit) {
+    loop {
+        if places.available_permits() == 0 {
+            // A full house stops accepting: the kernel's queue holds those who come.
+            notice(Event::Full);
         }
-        Err(error) => {
-            // Out of descriptors: trying again at once would only burn the core.
-            tracing::warn!(%error, "a connection could not be accepted");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            None
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { continue };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Err(error) = socket::tune(&stream) {
+                    tracing::debug!(%error, "a client left at once");
+                }
+                return (stream, place);
+            }
+            Err(error) if is_the_clients(&error) => {}
+            Err(error) => {
+                // Out of descriptors: trying again at once would only burn the core.
+                notice(Event::Failed);
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(PAUSE).await;
+            }
         }
     }
 }
 
-async fn connection<T>(io: T, config: Config, worker: Rc<Worker>, mut drain: Drain)
+/// Whether a client left before it was accepted. See `accept(2)`: such errors are passed on to us.
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// A connection that is counted and has its place, until it is dropped.
+struct Entered<N: Fn(Event)> {
+    notice: N,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<N: Fn(Event)> Entered<N> {
+    fn new(notice: N, place: OwnedSemaphorePermit) -> Self {
+        notice(Event::Opened);
+        Self { notice, _place: place }
+    }
+}
+
+impl<N: Fn(Event)> Drop for Entered<N> {
+    fn drop(&mut self) {
+        (self.notice)(Event::Closed);
+    }
+}
+
+/// Serves one client. Everything but HTTP/1.1 without TLS is boxed, so that it costs the many idle
+/// streams of that kind no memory.
+async fn connection<S: Answers>(
+    stream: TcpStream,
+    tls: Option<Arc<ServerTls>>,
+    service: S,
+    activity: &Rc<Activity>,
+) {
+    let service = tracked(service, Rc::clone(activity));
+    if let Some(tls) = tls {
+        let shaken = async move { tls.acceptor().accept(stream).await };
+        let Some(Ok(stream)) = unless_ordered(activity, Box::pin(shaken)).await else { return };
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            Box::pin(serve_http2(stream, service, activity)).await;
+        } else {
+            Box::pin(serve_http1(stream, service, activity)).await;
+        }
+        return;
+    }
+    match unless_ordered(activity, speaks_http2(&stream)).await {
+        Some(Ok(true)) => Box::pin(serve_http2(stream, service, activity)).await,
+        Some(Ok(false)) => serve_http1(stream, service, activity).await,
+        Some(Err(_)) | None => {}
+    }
+}
+
+/// Waits for a step that comes before the first request; `None` when the connection is to end. The
+/// headers' timeout runs from the connection on, so a handshake has no other.
+async fn unless_ordered<T>(activity: &Activity, step: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = step => Some(done),
+        _ = activity.ordered() => None,
+    }
+}
+
+/// Whether a client begins with HTTP/2's preface (RFC 9113, 3.4). No method of HTTP/1.1 begins like
+/// it, so three bytes decide; they stay in the socket. A look at the socket once a connection is
+/// cheaper than a layer between it and hyper for each read.
+async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
+    const PREFACE: &[u8] = b"PRI";
+    let mut start = [0; PREFACE.len()];
+    loop {
+        let n = stream.peek(&mut start).await?;
+        let heard = start.get(..n).unwrap_or_default();
+        if heard.is_empty() || !PREFACE.starts_with(heard) {
+            return Ok(false);
+        }
+        if n == PREFACE.len() {
+            return Ok(true);
+        }
+        // Bytes that were seen do not wake us again; so few of them are rare.
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The service, with each of its requests told to the connection's activity.
+fn tracked<S: Answers>(service: S, activity: Rc<Activity>) -> impl Answers {
+    service_fn(move |request| {
+        let under_way = activity.begin();
+        let answer = service.call(request);
+        async move { Ok(answer.await?.map(|body| Answer::new(body, under_way))) }
+    })
+}
+
+async fn serve_http1<T, S>(stream: T, service: S, activity: &Rc<Activity>)
 where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+    T: AsyncRead + AsyncWrite + Unpin,
+    S: Answers,
 {
-    let mut builder = auto::Builder::new(LocalExecutor);
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(config.header_timeout)
-        .max_headers(MOST_HEADERS)
-        .max_buf_size(MOST_HEADER_BYTES);
-    builder
-        .http2()
+    // `max_headers` stays at hyper's 100 (setting it moves the header table to the heap), and its
+    // timer for headers unset: see `activity`.
+    let connection = http1::Builder::new()
+        .max_header_size(MOST_HEAD_BYTES)
+        .max_buf_size(MOST_BUFFER)
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(Heard::new(stream, Rc::clone(activity))), service);
+    drive(connection, http1::Connection::graceful_shutdown, activity).await;
+}
+
+async fn serve_http2<T, S>(stream: T, service: S, activity: &Activity)
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Answers,
+{
+    let connection = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)
-        .max_header_list_size(u32::try_from(MOST_HEADER_BYTES).unwrap_or(u32::MAX))
-        .keep_alive_interval(Duration::from_secs(30));
-    let answer = service_fn(move |request: Request<Incoming>| respond(Rc::clone(&worker), request));
-    let mut connection = pin!(builder.serve_connection(io, answer));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = drain.started() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        .max_header_list_size(u32::try_from(MOST_HEAD_BYTES).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(MOST_SEND_BUFFER)
+        .keep_alive_interval(PING_AFTER)
+        .keep_alive_timeout(PING_ANSWER)
+        .serve_connection(TokioIo::new(stream), service);
+    drive(connection, http2::Connection::graceful_shutdown, activity).await;
+}
+
+/// Runs a connection until it ends or has to.
+async fn drive<C>(connection: C, finish: impl Fn(Pin<&mut C>), activity: &Activity)
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection ended badly");
+                }
+                return;
+            }
+            order = activity.ordered() => match order {
+                Order::Finish => finish(connection.as_mut()),
+                Order::Close => return,
+            }
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended badly");
     }
 }
 
-fn respond(
-    worker: Rc<Worker>,
-    request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Body>, Infallible>> {
-    service::respond(worker, request)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Runs hyper's tasks on the worker's own thread.
-#[derive(Clone, Copy, Debug)]
-struct LocalExecutor;
-
-impl<F> Executor<F> for LocalExecutor
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    fn execute(&self, future: F) {
-        spawn_local(future);
+    #[tokio::test]
+    async fn accepted_sockets_send_small_writes_at_once() {
+        let socket = bind(([127, 0, 0, 1], 0).into(), 1).unwrap().remove(0);
+        let address = socket.local_addr().unwrap();
+        let listener = TcpListener::from_std(socket).unwrap();
+        let _client = TcpStream::connect(address).await.unwrap();
+        let (accepted, _) = next(&listener, &Arc::new(Semaphore::new(1)), &|_| ()).await;
+        assert!(socket2::SockRef::from(&accepted).tcp_nodelay().unwrap());
     }
 }

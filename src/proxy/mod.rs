@@ -3,6 +3,7 @@
 //! Everything here runs on a worker's own thread and shares nothing with the others but the table.
 //! It knows no resource kind and no API server: what it needs of them is in the table already.
 
+mod activity;
 pub mod admit;
 pub mod attempt;
 pub mod drain;
@@ -10,6 +11,7 @@ pub mod error;
 pub mod facts;
 pub mod failover;
 pub mod feed;
+pub mod head;
 pub mod headers;
 pub mod listener;
 pub mod outbound;
@@ -17,5 +19,8 @@ pub mod relay;
 pub mod retry;
 pub mod service;
 pub mod settle;
+pub mod socket;
 pub mod state;
+pub mod tls;
 pub mod upstream;
+pub mod worker;

@@ -22,6 +22,7 @@ use super::{
     error,
     facts::Chat,
     failover::{self, Served},
+    head::{self, BadHead},
     headers::{self, name},
     relay::{Body, Limits, Relay},
     settle::Ledger,
@@ -43,6 +44,9 @@ pub async fn respond(
 ) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
     let mut ledger = Ledger::open(Rc::clone(&worker));
+    if let Err(bad) = head::check(&head) {
+        return Ok(close(admit::caller(&head.headers), bad, ledger));
+    }
     Ok(match admit::asked(&head) {
         Err((api, refused)) => reject(api, &refused, of_kind(refused.kind), ledger),
         Ok(Asked::ListModels(api)) => {
@@ -61,6 +65,17 @@ pub async fn respond(
             }
         }
     })
+}
+
+/// Refuses a head that can be read in two ways. What follows on its connection cannot be trusted.
+fn close(api: Api, bad: BadHead, ledger: Ledger) -> Response<Body> {
+    let told = ApiError::new(ErrorKind::InvalidRequest, "bad_request_head", bad.to_string());
+    let mut response = reject(api, &told, Outcome::ClientError, ledger);
+    if bad == BadHead::TooMany {
+        *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    }
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Phases 2 to 6 of a chat.

@@ -2,5 +2,7 @@
 
 mod architecture;
 mod check;
+mod listener;
 mod observe;
 mod select;
+mod upstream;

@@ -3,105 +3,114 @@
 //! The name is looked up once, every address that it gives is checked, and the connection goes to
 //! exactly a checked address, so a name that changes its answer gains nothing.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc};
 
-use hyper::client::conn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::{TcpStream, lookup_host};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::TlsConnector;
 
-use super::{RequestBody, SendError, tls::Configs};
-use crate::table::{Endpoint, address::is_public};
+use super::{
+    error::SendError,
+    http1, http2,
+    origin::{Opened, Origin},
+};
+use crate::{proxy::socket, table::address::is_public};
 
-/// hyper's read buffer while a connection waits. Small: idle streams are many, and large answers
-/// come in large reads anyway once the buffer has grown.
-const READ_BUFFER: usize = 16 << 10;
-
-/// The most headers that a response may have.
-const MOST_HEADERS: usize = 100;
-
-/// An open connection.
-#[derive(Debug)]
-pub(super) enum Connection {
-    /// One request at a time.
-    Http1(conn::http1::SendRequest<RequestBody>),
-    /// Many requests.
-    Http2(conn::http2::SendRequest<RequestBody>),
-}
-
-/// Opens a connection.
+/// Opens a connection before the deadline.
 pub(super) async fn connect(
-    endpoint: &Endpoint,
-    allow_private: bool,
-    configs: &Configs,
-) -> Result<Connection, SendError> {
-    let stream = tcp(endpoint, allow_private).await?;
-    if !endpoint.tls {
-        return http1(TokioIo::new(stream)).await;
-    }
-    let (config, name) = configs.of(endpoint).ok_or(SendError::Tls)?;
-    let connector = tokio_rustls::TlsConnector::from(config);
-    let stream = connector.connect(name, stream).await.map_err(|_refused| SendError::Tls)?;
-    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        return http2(TokioIo::new(stream)).await;
-    }
-    http1(TokioIo::new(stream)).await
+    origin: &Rc<Origin>,
+    now: u64,
+    deadline: Instant,
+) -> Result<Opened, SendError> {
+    timeout_at(deadline, open(origin, now, deadline))
+        .await
+        .map_err(|_elapsed| SendError::ConnectTimeout)?
 }
 
-async fn tcp(endpoint: &Endpoint, allow_private: bool) -> Result<TcpStream, SendError> {
-    let addresses: Vec<SocketAddr> = lookup_host((&*endpoint.host, endpoint.port))
+async fn open(origin: &Rc<Origin>, now: u64, deadline: Instant) -> Result<Opened, SendError> {
+    let addresses = resolve(origin).await?;
+    let stream = dial(&addresses, deadline).await?;
+    let Some((config, name)) = &origin.tls else {
+        return http1::handshake(TokioIo::new(stream), origin).await.map(Opened::Http1);
+    };
+    let stream = TlsConnector::from(Arc::clone(config))
+        .connect(name.clone(), stream)
+        .await
+        .map_err(|_refused| SendError::Tls)?;
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let io = TokioIo::new(stream);
+    if http2 {
+        http2::handshake(io, now).await.map(Opened::Http2)
+    } else {
+        http1::handshake(io, origin).await.map(Opened::Http1)
+    }
+}
+
+/// The addresses of the endpoint. One that is private spoils all: a name with both kinds is no
+/// provider's.
+async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, SendError> {
+    let addresses: Vec<_> = lookup_host((&*origin.endpoint.host, origin.endpoint.port))
         .await
         .map_err(|_unknown| SendError::Resolve)?
         .collect();
+    if !origin.allow_private && !addresses.iter().all(|address| is_public(address.ip())) {
+        return Err(SendError::Private);
+    }
+    Ok(addresses)
+}
+
+/// A stream to the first address that takes one. Each gets an equal share of the time that is left,
+/// so that an address which swallows packets does not cost the others their chance.
+async fn dial(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, SendError> {
     if addresses.is_empty() {
         return Err(SendError::Resolve);
     }
-    if !allow_private && addresses.iter().any(|address| !is_public(address.ip())) {
-        return Err(SendError::Private);
-    }
+    let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    let mut silent = false;
     for address in addresses {
-        if let Ok(stream) = dial(address).await {
-            return Ok(stream);
+        let now = Instant::now();
+        let share = deadline.saturating_duration_since(now) / left.max(1);
+        left = left.saturating_sub(1);
+        match timeout_at(now + share, stream(*address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(_refused)) => {}
+            Err(_elapsed) => silent = true,
         }
     }
-    Err(SendError::Connect)
+    Err(if silent { SendError::ConnectTimeout } else { SendError::Connect })
 }
 
-async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+async fn stream(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
+    socket::tune(&stream)?;
     Ok(stream)
 }
 
-async fn http1<T>(io: T) -> Result<Connection, SendError>
-where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
-{
-    let (sender, connection) = conn::http1::Builder::new()
-        .max_headers(MOST_HEADERS)
-        .read_buf_exact_size(Some(READ_BUFFER))
-        .handshake(io)
-        .await
-        .map_err(|_broken| SendError::Reset)?;
-    tokio::task::spawn_local(async move {
-        // How it ends is told to the request that was on it.
-        let _ended = connection.await;
-    });
-    Ok(Connection::Http1(sender))
-}
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
 
-async fn http2<T>(io: T) -> Result<Connection, SendError>
-where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let (sender, connection) = conn::http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .adaptive_window(true)
-        .keep_alive_interval(std::time::Duration::from_secs(20))
-        .handshake(io)
-        .await
-        .map_err(|_broken| SendError::Reset)?;
-    tokio::task::spawn_local(async move {
-        let _ended = connection.await;
-    });
-    Ok(Connection::Http2(sender))
+    use super::*;
+
+    #[tokio::test]
+    async fn opened_sockets_send_small_writes_at_once() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let opened = stream(listener.local_addr().unwrap()).await.unwrap();
+        assert!(socket2::SockRef::from(&opened).tcp_nodelay().unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_does_not_spoil_the_next() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = listener.local_addr().unwrap();
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let stream = dial(&[gone, open], deadline).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+        assert_eq!(dial(&[gone], deadline).await.unwrap_err(), SendError::Connect);
+        assert_eq!(dial(&[], deadline).await.unwrap_err(), SendError::Resolve);
+    }
 }

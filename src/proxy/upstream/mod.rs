@@ -1,216 +1,214 @@
 //! Connections to providers: one pool a worker, nothing shared between cores.
 //!
-//! A request gets an idle connection of its endpoint if there is one, else a new one. HTTP/1.1
-//! connections carry one request at a time and are put back when the answer's body has been read;
-//! an HTTP/2 connection (offered by TLS only) carries many. A connection that the provider closed
-//! while it was idle is noticed when the request comes back unsent, and the request goes out once
-//! more on a fresh one: nobody has seen it yet.
+//! A request gets an idle connection of its endpoint if there is one, else a new one. A connection
+//! that the provider closed while it was idle is noticed when the request comes back unsent, and the
+//! request goes out once more on a fresh one: nobody has seen it yet. A request that may have been
+//! seen is never sent twice from here; whoever knows what it costs decides that.
+//!
+//! Redirects are answers like any other: a key never follows one.
 
 mod body;
 mod connect;
+mod error;
+mod http1;
+mod http2;
+mod origin;
 mod tls;
 
 use std::{
-    cell::RefCell,
-    pin::Pin,
-    rc::Rc,
+    cell::{Cell, RefCell},
+    hash::{Hash, Hasher},
+    rc::{Rc, Weak},
     sync::Arc,
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, Uri, header, uri};
-use http_body::Frame;
-use hyper::{body::Incoming, client::conn};
-use rustc_hash::FxHashMap;
-use tokio::time::{Instant, timeout};
+use http::{Request, Response, Uri, header, uri};
+use rustc_hash::{FxHashMap, FxHasher};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::{task::spawn_local, time::Instant};
 
+use self::origin::{Connection, Origin};
 pub use self::{
-    body::RequestBody,
-    tls::{load_roots, tls_config},
+    body::{RequestBody, ResponseBody},
+    error::SendError,
+    tls::load_roots,
 };
-use self::{connect::Connection, tls::Configs};
 use crate::table::Endpoint;
 
-/// How long an idle connection is kept. Providers close theirs after a minute or more.
-const IDLE: Duration = Duration::from_secs(50);
-
-/// The most idle connections of one endpoint that a worker keeps.
-const MOST_IDLE: usize = 1024;
-
-/// Why a request got no response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
-    /// The address took no connection.
-    #[error("the connection was refused")]
-    Connect,
-    /// No connection in time.
-    #[error("no connection in time")]
-    ConnectTimeout,
-    /// The name leads to an address that is not of the public internet.
-    #[error("the address is private")]
-    Private,
-    /// The head of the response cannot be read.
-    #[error("the response cannot be read")]
-    Protocol,
-    /// The connection broke before the head of the response.
-    #[error("the connection broke")]
-    Reset,
-    /// The name leads nowhere.
-    #[error("the name is unknown")]
-    Resolve,
-    /// No TLS: the certificate is wrong, or there is none.
-    #[error("the TLS handshake failed")]
-    Tls,
+/// What a pool may do.
+#[derive(Clone, Debug)]
+pub struct PoolConfig {
+    /// Whether private addresses are connected to (`--allow-private-endpoints`).
+    pub allow_private: bool,
+    /// The certificates to trust where an endpoint brings none of its own.
+    pub roots: Arc<RootCertStore>,
+    /// How long an idle connection is kept at most; it may be half as long. Providers close theirs
+    /// after a minute or more, and the side that closes first has no race to lose.
+    pub idle_timeout: Duration,
+    /// Idle HTTP/1.1 connections of one endpoint. As many are needed as requests are under way, or
+    /// each burst opens them anew.
+    pub most_idle: usize,
 }
 
-/// A worker's connections.
+impl PoolConfig {
+    /// The usual limits.
+    pub fn new(allow_private: bool, roots: Arc<RootCertStore>) -> Self {
+        Self { allow_private, roots, idle_timeout: Duration::from_secs(50), most_idle: 1024 }
+    }
+}
+
+/// A worker's connections. Its methods need a [`tokio::task::LocalSet`] around them.
 #[derive(Clone, Debug)]
 pub struct Pool(Rc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    allow_private: bool,
-    configs: Configs,
-    idle: RefCell<FxHashMap<Endpoint, Idle>>,
-}
-
-/// The connections of one endpoint.
-#[derive(Debug, Default)]
-struct Idle {
-    /// Used last, taken first: the rest grows old and is closed.
-    http1: Vec<(conn::http1::SendRequest<RequestBody>, Instant)>,
-    http2: Option<conn::http2::SendRequest<RequestBody>>,
+    config: PoolConfig,
+    /// What is trusted without a certificate bundle.
+    usual: Result<Arc<ClientConfig>, SendError>,
+    /// By [`place_of`]; more than one only if two of them collide.
+    origins: RefCell<FxHashMap<u64, Vec<Rc<Origin>>>>,
+    /// Half idle timeouts since the start: the only clock that a request needs here.
+    now: Rc<Cell<u64>>,
+    sweeping: Cell<bool>,
 }
 
 impl Pool {
-    /// A pool without connections. `allow_private` lets private addresses be connected to.
-    pub fn new(allow_private: bool, roots: Arc<rustls::RootCertStore>) -> Self {
-        let configs = Configs::new(roots);
-        Self(Rc::new(Inner { allow_private, configs, idle: RefCell::default() }))
+    /// A pool without connections, with the usual limits.
+    pub fn new(allow_private: bool, roots: Arc<RootCertStore>) -> Self {
+        Self::with(PoolConfig::new(allow_private, roots))
     }
 
-    /// Sends a request, whose URI is a path, and waits for the head of the response.
-    /// `connect` bounds name look-up, TCP and TLS together.
+    /// A pool without connections.
+    pub fn with(config: PoolConfig) -> Self {
+        let usual = tls::config(Arc::clone(&config.roots));
+        let (origins, now, sweeping) = Default::default();
+        Self(Rc::new(Inner { config, usual, origins, now, sweeping }))
+    }
+
+    /// Sends a request and waits for the head of the response.
+    ///
+    /// The request's URI is the whole path with its query, the endpoint's base path included. Its
+    /// host, its length and its `host` header are set here, from the endpoint and the body, whatever
+    /// stands in it. `connect` bounds name look-up, TCP and TLS together; nothing bounds the wait for
+    /// the head. Dropping the future cancels the request at the provider.
     ///
     /// # Errors
-    /// When there is no response. Whether anybody saw the request: see [`SendError`].
+    /// When there is no response; [`SendError::is_connect`] says whether anybody saw the request.
     pub async fn send(
         &self,
         endpoint: &Endpoint,
         mut request: Request<RequestBody>,
         connect: Duration,
     ) -> Result<Response<ResponseBody>, SendError> {
-        while let Some(idle) = self.take(endpoint) {
-            request = match idle.send(self, endpoint, request).await {
+        let origin = self.0.origin(endpoint)?;
+        if let Some(open) = origin.take() {
+            match send(open, &origin, request).await {
                 Ok(response) => return Ok(response),
-                Err(Unsent { request: Some(request), .. }) => *request,
+                Err(Unsent { request: Some(unseen), .. }) => request = *unseen,
                 Err(Unsent { request: None, error }) => return Err(error),
-            };
-        }
-        let fresh = connect::connect(endpoint, self.0.allow_private, &self.0.configs);
-        let fresh =
-            timeout(connect, fresh).await.map_err(|_elapsed| SendError::ConnectTimeout)??;
-        if let Connection::Http2(sender) = &fresh {
-            let mut idle = self.0.idle.borrow_mut();
-            idle.entry(endpoint.clone()).or_default().http2 = Some(sender.clone());
-        }
-        fresh.send(self, endpoint, request).await.map_err(|unsent| unsent.error)
-    }
-
-    /// A connection that was open when it was last looked at.
-    fn take(&self, endpoint: &Endpoint) -> Option<Connection> {
-        let mut all = self.0.idle.borrow_mut();
-        let idle = all.get_mut(endpoint)?;
-        if let Some(sender) = &idle.http2 {
-            if !sender.is_closed() {
-                return Some(Connection::Http2(sender.clone()));
-            }
-            idle.http2 = None;
-        }
-        while let Some((sender, since)) = idle.http1.pop() {
-            if since.elapsed() > IDLE {
-                // The ones below are older still.
-                idle.http1.clear();
-                return None;
-            }
-            if !sender.is_closed() {
-                return Some(Connection::Http1(sender));
             }
         }
-        None
-    }
-
-    /// Takes a connection back whose answer has been read.
-    fn put_back(&self, endpoint: &Endpoint, sender: conn::http1::SendRequest<RequestBody>) {
-        let mut all = self.0.idle.borrow_mut();
-        if !all.contains_key(endpoint) {
-            all.insert(endpoint.clone(), Idle::default());
-        }
-        if let Some(idle) = all.get_mut(endpoint)
-            && idle.http1.len() < MOST_IDLE
-        {
-            idle.http1.push((sender, Instant::now()));
-        }
-    }
-
-    /// Closes connections that have been idle too long, and forgets endpoints without any.
-    pub fn sweep(&self) {
-        let mut all = self.0.idle.borrow_mut();
-        for idle in all.values_mut() {
-            idle.http1.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE);
-            if idle.http2.as_ref().is_some_and(conn::http2::SendRequest::is_closed) {
-                idle.http2 = None;
-            }
-        }
-        all.retain(|_, idle| !idle.http1.is_empty() || idle.http2.is_some());
+        self.sweep_from_now_on();
+        // Boxed: rare, and large next to everything else that a stream holds.
+        let fresh = Box::pin(origin.open(Instant::now() + connect)).await?;
+        send(fresh, &origin, request).await.map_err(|unsent| unsent.error)
     }
 
     /// Idle HTTP/1.1 connections, for tests and metrics.
     pub fn idle(&self) -> usize {
-        self.0.idle.borrow().values().map(|idle| idle.http1.len()).sum()
+        self.0.count().0
     }
-}
 
-/// An answer's body. Read to its end, it gives an HTTP/1.1 connection back; dropped before, it closes
-/// the connection, which cancels the request at the provider.
-#[derive(Debug)]
-pub struct ResponseBody {
-    body: Incoming,
-    lease: Option<Lease>,
-}
+    /// Open HTTP/2 connections, for tests and metrics.
+    pub fn shared(&self) -> usize {
+        self.0.count().1
+    }
 
-/// The pool, the endpoint and the connection to give back.
-type Lease = Box<(Pool, Endpoint, conn::http1::SendRequest<RequestBody>)>;
-
-impl http_body::Body for ResponseBody {
-    type Data = bytes::Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<bytes::Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let ended = match &frame {
-            None => true,
-            Some(Ok(_)) => self.body.is_end_stream(),
-            Some(Err(_)) => false,
-        };
-        if ended && let Some(lease) = self.lease.take() {
-            let (pool, endpoint, sender) = *lease;
-            pool.put_back(&endpoint, sender);
+    /// Starts the task that closes unused connections; it ends when none is left.
+    fn sweep_from_now_on(&self) {
+        if self.0.sweeping.replace(true) {
+            return;
         }
-        Poll::Ready(frame)
+        let inner = Rc::downgrade(&self.0);
+        let period = self.0.config.idle_timeout / 2;
+        spawn_local(async move {
+            loop {
+                tokio::time::sleep(period).await;
+                let Some(inner) = Weak::upgrade(&inner) else { return };
+                if !inner.sweep() {
+                    inner.sweeping.set(false);
+                    return;
+                }
+            }
+        });
+    }
+}
+
+impl Inner {
+    /// The endpoint's connections.
+    fn origin(&self, endpoint: &Endpoint) -> Result<Rc<Origin>, SendError> {
+        let mut origins = self.origins.borrow_mut();
+        let place = place_of(endpoint);
+        let known = origins.get(&place).into_iter().flatten();
+        if let Some(origin) = known.into_iter().find(|origin| origin.serves(endpoint)) {
+            return Ok(Rc::clone(origin));
+        }
+        let tls = match (endpoint.tls, &endpoint.ca) {
+            (false, _) => None,
+            (true, None) => Some((self.usual.clone()?, tls::name_of(endpoint)?)),
+            (true, Some(bundle)) => {
+                // Sessions are resumed across the hosts that trust the same bundle.
+                let same = origins
+                    .values()
+                    .flatten()
+                    .find(|other| other.endpoint.tls && other.endpoint.ca.as_ref() == Some(bundle));
+                let config = match same.and_then(|other| other.tls.as_ref()) {
+                    Some((config, _)) => Arc::clone(config),
+                    None => tls::config_of(bundle)?,
+                };
+                Some((config, tls::name_of(endpoint)?))
+            }
+        };
+        let PoolConfig { allow_private, most_idle, .. } = self.config;
+        let now = Rc::clone(&self.now);
+        let origin = Rc::new(Origin::new(endpoint, tls, allow_private, most_idle, now)?);
+        origins.entry(place).or_default().push(Rc::clone(&origin));
+        Ok(origin)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+    /// Closes what was not used for a whole tick, and forgets endpoints without connections.
+    /// Returns whether any is left.
+    fn sweep(&self) -> bool {
+        let now = self.now.get() + 1;
+        self.now.set(now);
+        let Some(before) = now.checked_sub(2) else { return true };
+        let mut origins = self.origins.borrow_mut();
+        for same_place in origins.values_mut() {
+            same_place.retain(|origin| origin.sweep(before));
+        }
+        origins.retain(|_, same_place| !same_place.is_empty());
+        !origins.is_empty()
     }
 
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
+    fn count(&self) -> (usize, usize) {
+        let origins = self.origins.borrow();
+        origins
+            .values()
+            .flatten()
+            .map(|origin| origin.count())
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
+}
+
+/// Where an endpoint stands in the pool's map. The certificate bundle is left out: it is long, and
+/// endpoints hardly ever differ in nothing else.
+fn place_of(endpoint: &Endpoint) -> u64 {
+    let Endpoint { tls, host, port, server_name, .. } = endpoint;
+    let mut hasher = FxHasher::default();
+    (tls, host, port, server_name).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A request that got no response; it comes back when nobody can have seen it.
@@ -219,69 +217,60 @@ struct Unsent {
     error: SendError,
 }
 
-impl Connection {
-    async fn send(
-        mut self,
-        pool: &Pool,
-        endpoint: &Endpoint,
-        mut request: Request<RequestBody>,
-    ) -> Result<Response<ResponseBody>, Unsent> {
-        address(endpoint, &mut request, matches!(self, Self::Http2(_)));
-        let sent = match &mut self {
-            Self::Http1(sender) => {
-                if sender.ready().await.is_err() {
-                    let request = Some(Box::new(request));
-                    return Err(Unsent { request, error: SendError::Reset });
+async fn send(
+    connection: Connection,
+    origin: &Origin,
+    mut request: Request<RequestBody>,
+) -> Result<Response<ResponseBody>, Unsent> {
+    address(origin, &mut request, matches!(connection, Connection::Http2(_)));
+    let unsent = match connection {
+        Connection::Http1(mut connection) => {
+            match connection.sender.try_send_request(request).await {
+                Ok(response) => {
+                    connection.finish();
+                    return Ok(response.map(|body| ResponseBody::new(body, None)));
                 }
-                sender.try_send_request(request).await
+                Err(unsent) => unsent,
             }
-            Self::Http2(sender) => sender.try_send_request(request).await,
-        };
-        match sent {
-            Ok(response) => {
-                let lease = match self {
-                    Self::Http1(sender) => Some(Box::new((pool.clone(), endpoint.clone(), sender))),
-                    Self::Http2(_) => None,
-                };
-                Ok(response.map(|body| ResponseBody { body, lease }))
+        }
+        Connection::Http2(mut connection) => {
+            match connection.sender.try_send_request(request).await {
+                Ok(response) => {
+                    let place = Some(connection.place);
+                    return Ok(response.map(|body| ResponseBody::new(body, place)));
+                }
+                Err(unsent) => unsent,
             }
-            Err(mut unsent) => {
-                let request = unsent.take_message().map(Box::new);
-                let error = unsent.error();
-                let unreadable = error.is_parse() || error.is_parse_too_large();
-                let error = if unreadable { SendError::Protocol } else { SendError::Reset };
-                Err(Unsent { request, error })
-            }
+        }
+    };
+    let mut unsent = unsent;
+    let request = unsent.take_message().map(Box::new);
+    Err(Unsent { request, error: SendError::of(unsent.error()) })
+}
+
+/// Puts the endpoint's name where the protocol has it, once, and nothing else about the framing.
+fn address<B>(origin: &Origin, request: &mut Request<B>, http2: bool) {
+    let headers = request.headers_mut();
+    headers.remove(header::TRANSFER_ENCODING);
+    headers.remove(header::CONTENT_LENGTH);
+    if http2 {
+        headers.remove(header::HOST);
+        headers.remove(header::CONNECTION);
+        let mut parts = uri::Parts::default();
+        parts.scheme = Some(uri::Scheme::HTTPS);
+        parts.authority = Some(origin.authority.clone());
+        parts.path_and_query = Some(path_of(request.uri()));
+        // Cannot fail: all three parts are there.
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    } else {
+        headers.insert(header::HOST, origin.host.clone());
+        if request.uri().authority().is_some() {
+            *request.uri_mut() = Uri::from(path_of(request.uri()));
         }
     }
 }
 
-/// Puts the endpoint's name where the protocol has it, once, whatever a client sent.
-fn address<B>(endpoint: &Endpoint, request: &mut Request<B>, http2: bool) {
-    let default = if endpoint.tls { 443 } else { 80 };
-    let host = if endpoint.host.contains(':') {
-        format!("[{}]", endpoint.host)
-    } else {
-        endpoint.host.to_string()
-    };
-    let authority =
-        if endpoint.port == default { host } else { format!("{host}:{}", endpoint.port) };
-    if http2 {
-        let path = request.uri().path_and_query().cloned();
-        let mut parts = uri::Parts::default();
-        parts.scheme = Some(uri::Scheme::HTTPS);
-        parts.authority = authority.parse().ok();
-        parts.path_and_query = path;
-        if let Ok(whole) = Uri::from_parts(parts) {
-            *request.uri_mut() = whole;
-        }
-        request.headers_mut().remove(header::HOST);
-    } else if let Ok(value) = HeaderValue::try_from(authority) {
-        request.headers_mut().insert(header::HOST, value);
-        if request.uri().scheme().is_some()
-            && let Some(path) = request.uri().path_and_query().cloned()
-        {
-            *request.uri_mut() = Uri::from(path);
-        }
-    }
+fn path_of(uri: &Uri) -> uri::PathAndQuery {
+    let root = || uri::PathAndQuery::from_static("/");
+    uri.path_and_query().cloned().unwrap_or_else(root)
 }

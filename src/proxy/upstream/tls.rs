@@ -1,19 +1,21 @@
 //! TLS towards providers: always verified, TLS 1.2 or newer, HTTP/2 offered.
 
-use std::{cell::RefCell, sync::Arc};
+use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 
+use super::error::SendError;
 use crate::table::Endpoint;
 
-/// The certificates of the system, or Mozilla's where the system has none.
+/// The certificates of the system, or Mozilla's where the system has none. Reads files: load them
+/// once, and let the workers share them.
 pub fn load_roots() -> Arc<RootCertStore> {
     let mut roots = RootCertStore::empty();
+    // Some of a system's certificates are often unreadable or odd; the others serve.
     let native = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(native.certs);
     if roots.is_empty() {
@@ -23,45 +25,31 @@ pub fn load_roots() -> Arc<RootCertStore> {
 }
 
 /// A configuration that trusts these roots and nothing else.
-pub fn tls_config(roots: Arc<RootCertStore>) -> Option<Arc<ClientConfig>> {
+pub(super) fn config(roots: Arc<RootCertStore>) -> Result<Arc<ClientConfig>, SendError> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .ok()?
+        .map_err(|_unsupported| SendError::Tls)?
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Some(Arc::new(config))
+    Ok(Arc::new(config))
 }
 
-/// Configurations, one for the usual roots and one for each certificate bundle of a resource.
-#[derive(Debug)]
-pub(super) struct Configs {
-    usual: Option<Arc<ClientConfig>>,
-    own: RefCell<FxHashMap<Arc<[u8]>, Arc<ClientConfig>>>,
+/// A configuration that trusts the certificates of a resource (PEM) and nothing else.
+pub(super) fn config_of(bundle: &[u8]) -> Result<Arc<ClientConfig>, SendError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(bundle) {
+        let certificate = certificate.map_err(|_malformed| SendError::Tls)?;
+        roots.add(certificate).map_err(|_malformed| SendError::Tls)?;
+    }
+    if roots.is_empty() {
+        return Err(SendError::Tls);
+    }
+    config(Arc::new(roots))
 }
 
-impl Configs {
-    pub(super) fn new(roots: Arc<RootCertStore>) -> Self {
-        Self { usual: tls_config(roots), own: RefCell::default() }
-    }
-
-    /// The configuration for an endpoint and the name to verify.
-    pub(super) fn of(
-        &self,
-        endpoint: &Endpoint,
-    ) -> Option<(Arc<ClientConfig>, ServerName<'static>)> {
-        let name = endpoint.server_name.as_ref().unwrap_or(&endpoint.host);
-        let name = ServerName::try_from(name.to_string()).ok()?;
-        let Some(bundle) = &endpoint.ca else { return Some((self.usual.clone()?, name)) };
-        if let Some(config) = self.own.borrow().get(bundle) {
-            return Some((Arc::clone(config), name));
-        }
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(bundle) {
-            roots.add(certificate.ok()?).ok()?;
-        }
-        let config = tls_config(Arc::new(roots))?;
-        self.own.borrow_mut().insert(Arc::clone(bundle), Arc::clone(&config));
-        Some((config, name))
-    }
+/// The name that the endpoint's certificate must have.
+pub(super) fn name_of(endpoint: &Endpoint) -> Result<ServerName<'static>, SendError> {
+    let name = endpoint.server_name.as_ref().unwrap_or(&endpoint.host);
+    ServerName::try_from(name.to_string()).map_err(|_malformed| SendError::Tls)
 }
