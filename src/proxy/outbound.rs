@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 use super::facts::Chat;
 use crate::{
     dialect::{
-        self, Loss, Refusal, RequestError,
-        peek::{self, Edit, Pieces},
+        self, Api, Loss, Refusal, RequestError, anthropic,
+        peek::{self, Edit, Peek, PeekError, Pieces},
     },
     table::Target,
 };
@@ -61,8 +61,27 @@ pub fn outbound(chat: &Chat, target: &Target) -> Result<Outbound, Unsendable> {
 
 /// The client's own bytes with the few edits that they need, and whether usage was asked for.
 fn untouched(chat: &Chat, target: &Target) -> Result<(Pieces, bool), Unsendable> {
+    // A conversation that has been elsewhere carries our own marks, which no provider knows.
+    let cleaned = match chat.api {
+        Api::ChatCompletions => None,
+        Api::Messages => anthropic::marks::cleaned(&chat.body),
+    };
+    let Some(body) = cleaned.map(Bytes::from) else {
+        return spliced(chat, &chat.body, &chat.peek, target);
+    };
+    let peek = peek::peek(&body).map_err(malformed)?;
+    spliced(chat, &body, &peek, target)
+}
+
+/// A body with the model's name and the question for usage put in.
+fn spliced(
+    chat: &Chat,
+    body: &Bytes,
+    peek: &Peek,
+    target: &Target,
+) -> Result<(Pieces, bool), Unsendable> {
     let mut edits: SmallVec<[Edit; 2]> = SmallVec::new();
-    if let Some(at) = chat.peek.model.clone()
+    if let Some(at) = peek.model.clone()
         && chat.model != *target.model
     {
         edits.push(Edit { at, with: Bytes::from(format!("\"{}\"", target.model)) });
@@ -70,13 +89,13 @@ fn untouched(chat: &Chat, target: &Target) -> Result<(Pieces, bool), Unsendable>
     let mut usage_added = false;
     if chat.stream
         && target.credential.provider.ask_usage
-        && let Some(edit) = peek::ask_usage(&chat.body, &chat.peek)
+        && let Some(edit) = peek::ask_usage(body, peek)
     {
         edits.push(edit);
         usage_added = true;
     }
     edits.sort_by_key(|edit| edit.at.start);
-    let pieces = peek::splice(&chat.body, &edits);
+    let pieces = peek::splice(body, &edits);
     if target.overrides.is_empty() {
         return Ok((pieces, usage_added));
     }
@@ -88,7 +107,9 @@ fn overridden(body: Bytes, target: &Target) -> Result<Bytes, Unsendable> {
     if target.overrides.is_empty() {
         return Ok(body);
     }
-    peek::override_fields(&body, &target.overrides.set, &target.overrides.remove).map_err(|error| {
-        Unsendable::Malformed(RequestError { message: error.to_string(), param: None })
-    })
+    peek::override_fields(&body, &target.overrides.set, &target.overrides.remove).map_err(malformed)
+}
+
+fn malformed(error: PeekError) -> Unsendable {
+    Unsendable::Malformed(RequestError { message: error.to_string(), param: None })
 }

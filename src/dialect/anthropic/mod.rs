@@ -1,22 +1,39 @@
-//! Anthropic's messages, from both sides.
+//! Anthropic's Messages API, both sides: `POST /v1/messages` as clients call it and as providers
+//! serve it, whole and streamed, with its errors and its model listing.
 //!
-//! Source: the types of Anthropic's SDKs (Python 2.12, API versions 2023-06-01 and 2026-10-21,
-//! November 2026).
+//! Source: the types of Anthropic's SDKs (Python 2.12, TypeScript 1.12, November 2026), which cover
+//! the API versions `2023-06-01` and `2026-10-21`, and Anthropic's API documentation.
+//!
+//! ```text
+//!  client ──► request::decode ──► ChatRequest ──► request::encode ──► provider
+//!  client ◄── emit, response ◄── Delta, ChatResponse ◄── stream, response ◄── provider
+//! ```
+//!
+//! Two things have no slot in this dialect and still must survive the trip to a client and back:
+//! other providers' signatures of thinking and of tool calls. [`marks`] hides them in plain sight,
+//! and takes them out again before Anthropic could see them.
 
+mod emit;
 mod error;
-mod image;
+mod events;
+pub mod marks;
+mod models;
 mod request;
 mod response;
 mod stream;
 mod watch;
-mod write;
+mod wire;
 
 use super::{
     ApiError, ChatRequest, ChatResponse, Client, Decode, Encode, Encoded, ErrorKind, Model,
-    ProviderError, Refusal, RequestError, StreamError, Target, Upstream, Usage, View, Watch, json,
+    ProviderError, Refusal, RequestError, StreamError, Target, Upstream, Usage, View, Watch,
 };
 
-/// The dialect of `POST /v1/messages`.
+/// The name of the tool that stands in for a JSON schema on models that enforce none. Its calls are
+/// the text of the answer; no client ever sees them as calls.
+const JSON_TOOL: &str = "trunkline_json_output";
+
+/// The dialect.
 #[derive(Clone, Copy, Debug)]
 pub struct Messages;
 
@@ -30,11 +47,11 @@ impl Client for Messages {
     }
 
     fn encode_stream(&self, view: &View) -> Box<dyn Encode> {
-        Box::new(stream::Encoder::new(view))
+        Box::new(emit::Emitter::new(view))
     }
 
     fn encode_error(&self, error: &ApiError, request_id: &str) -> Vec<u8> {
-        error::encode(error, request_id).to_string().into_bytes()
+        error::encode(error, request_id)
     }
 
     fn status(&self, kind: ErrorKind) -> u16 {
@@ -42,22 +59,15 @@ impl Client for Messages {
     }
 
     fn stream_error(&self, error: &ApiError, request_id: &str) -> Vec<u8> {
-        format!("event: error\ndata: {}\n\n", error::encode(error, request_id)).into_bytes()
+        error::event(error, request_id)
     }
 
     fn list_models(&self, models: &[Model<'_>]) -> Vec<u8> {
-        let data: Vec<_> = models.iter().map(response::model).collect();
-        let id = |model: Option<&Model<'_>>| model.map(|model| model.id.to_owned());
-        serde_json::json!({
-            "data": data, "has_more": false,
-            "first_id": id(models.first()), "last_id": id(models.last()),
-        })
-        .to_string()
-        .into_bytes()
+        models::list(models)
     }
 
     fn show_model(&self, model: &Model<'_>) -> Vec<u8> {
-        response::model(model).to_string().into_bytes()
+        models::show(model)
     }
 }
 
@@ -71,7 +81,7 @@ impl Upstream for Messages {
         request: &ChatRequest,
         target: &Target<'_>,
     ) -> Result<Encoded, Refusal> {
-        write::encode(request, target)
+        request::encode(request, target)
     }
 
     fn decode_response(&self, body: &[u8]) -> Result<ChatResponse, StreamError> {
@@ -87,7 +97,7 @@ impl Upstream for Messages {
     }
 
     fn usage(&self, body: &[u8]) -> Option<Usage> {
-        json::last_usage(body, response::usage)
+        watch::last_usage(body)
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> ProviderError {

@@ -1,181 +1,287 @@
 //! Whole answers, read and written.
+//!
+//! Source: `Message` of Anthropic's SDK types, November 2026.
 
-use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
-use super::request::{JSON_TOOL, hide_signature};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    JSON_TOOL, error, events, marks, stream,
+    wire::{self, Block, StopDetails, WireUsage},
+};
 use crate::dialect::{
-    ChatResponse, Dialect, Model, StreamError, Usage, View,
-    chat::{Choice, Finish, Part, ReasoningPart, Signature, ToolCall},
-    json::{arguments, count, list, text},
+    ChatResponse, StreamError, Usage, View,
+    chat::{Choice, Part, ReasoningPart, ToolCall},
 };
 
-pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, StreamError> {
-    let value: Value =
-        serde_json::from_slice(body).map_err(|error| StreamError::Malformed(error.to_string()))?;
-    if text(&value, "type") == Some("error") {
-        let error = value.get("error").unwrap_or(&Value::Null);
-        return Err(StreamError::Provider(super::error::of_value(0, error)));
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    model: String,
+    #[serde(default, borrow)]
+    content: Option<Vec<Block<'a>>>,
+    #[serde(default)]
+    stop_reason: Option<String>,
+    #[serde(default)]
+    stop_sequence: Option<String>,
+    #[serde(default)]
+    stop_details: Option<StopDetails>,
+    #[serde(default)]
+    usage: Option<WireUsage>,
+}
+
+/// Reads an answer. Server tools' blocks are the provider's own affair and passed over.
+pub fn decode(body: &[u8]) -> Result<ChatResponse, StreamError> {
+    let message: Message<'_> = serde_json::from_slice(body)
+        .map_err(|problem| StreamError::Malformed(format!("unreadable answer: {problem}")))?;
+    if message.kind == "error" {
+        return Err(StreamError::Provider(error::decode(0, body)));
     }
-    let Some(reason) = value.get("stop_reason") else {
-        return Err(StreamError::Malformed("there is no stop_reason".to_owned()));
+    let Some(blocks) = message.content else {
+        return Err(StreamError::Malformed("the answer has no content".to_owned()));
     };
-    let parts: Vec<Part> = list(&value, "content").iter().filter_map(block).collect();
-    let emulated = !parts.iter().any(|part| matches!(part, Part::ToolCall(_)));
-    let finish = finish(reason.as_str(), text(&value, "stop_sequence"), emulated);
+    let mut parts: Vec<Part> = Vec::with_capacity(blocks.len());
+    let mut calls = 0;
+    for block in blocks {
+        if let Some(part) = part(block, &message.id, calls) {
+            calls += usize::from(matches!(part, Part::ToolCall(_)));
+            parts.push(part);
+        }
+    }
+    if let Some(words) = message.stop_details.and_then(|details| details.explanation) {
+        parts.push(Part::Refusal(words));
+    }
+    let reason = message.stop_reason.unwrap_or_default();
+    let finish = wire::finish(&reason, message.stop_sequence, calls > 0);
     Ok(ChatResponse {
-        id: text(&value, "id").unwrap_or_default().to_owned(),
-        model: text(&value, "model").unwrap_or_default().to_owned(),
+        id: message.id,
+        model: message.model,
         choices: vec![Choice { parts, finish, logprobs: None }],
-        usage: value.get("usage").and_then(usage),
+        usage: message.usage.map(Usage::from),
     })
 }
 
-fn block(block: &Value) -> Option<Part> {
-    let words = |key| text(block, key).unwrap_or_default().to_owned();
-    let sign = |key| {
-        let data = text(block, key).filter(|data| !data.is_empty())?.to_owned();
-        Some(Signature { dialect: Dialect::AnthropicMessages, data })
+fn part(block: Block<'_>, answer: &str, calls: usize) -> Option<Part> {
+    let signed = |text: String, data: String, redacted| {
+        let signature = (!data.is_empty()).then(|| stream::own(data));
+        Part::Reasoning(ReasoningPart { text, signature, redacted })
     };
-    Some(match text(block, "type")? {
-        "text" => Part::Text(words("text")),
-        "thinking" => Part::Reasoning(ReasoningPart {
-            text: words("thinking"),
-            signature: sign("signature"),
-            redacted: false,
-        }),
-        "redacted_thinking" => Part::Reasoning(ReasoningPart {
-            text: String::new(),
-            signature: sign("data"),
-            redacted: true,
-        }),
+    match &*block.kind {
+        "text" if !block.text.is_empty() => Some(Part::Text(block.text.into_owned())),
+        "thinking" => {
+            Some(signed(block.thinking.into_owned(), block.signature.into_owned(), false))
+        }
+        "redacted_thinking" => Some(signed(String::new(), block.data.into_owned(), true)),
         "tool_use" => {
-            let input = block.get("input").map_or_else(|| "{}".to_owned(), Value::to_string);
-            if text(block, "name") == Some(JSON_TOOL) {
-                return Some(Part::Text(input));
+            let arguments = block.input.map_or("{}", RawValue::get).to_owned();
+            if block.name == JSON_TOOL {
+                return Some(Part::Text(arguments));
             }
-            Part::ToolCall(ToolCall {
-                id: words("id"),
-                name: words("name"),
-                arguments: input,
+            Some(Part::ToolCall(ToolCall {
+                id: stream::call_id(&block.id, answer, calls),
+                name: block.name.into_owned(),
+                arguments,
                 signature: None,
-            })
+            }))
         }
-        // Tools that the provider runs itself are no calls of the client's.
-        _ => return None,
-    })
-}
-
-/// `emulated`: no tool of the client's was called, so a tool call is the JSON answer.
-pub(super) fn finish(reason: Option<&str>, sequence: Option<&str>, emulated: bool) -> Finish {
-    match reason {
-        Some("max_tokens" | "model_context_window_exceeded") => Finish::Length,
-        Some("tool_use") if !emulated => Finish::ToolCalls,
-        Some("refusal") => Finish::ContentFilter,
-        Some("stop_sequence") => Finish::StopSequence(sequence.map(str::to_owned)),
-        _ => Finish::Stop,
+        _ => None,
     }
 }
 
-/// Anthropic counts cached tokens apart; see [`Usage`].
-pub(super) fn usage(value: &Value) -> Option<Usage> {
-    let cached = count(value, "cache_read_input_tokens");
-    let cache_write = count(value, "cache_creation_input_tokens");
-    let fresh = count(value, "input_tokens");
-    let output = count(value, "output_tokens");
-    if fresh.is_none() && output.is_none() {
-        return None;
-    }
-    let details = value.get("output_tokens_details");
-    let input = fresh.map_or(0, |fresh| fresh + cached.unwrap_or(0) + cache_write.unwrap_or(0));
-    Some(Usage {
-        input,
-        cached,
-        cache_write,
-        output: output.unwrap_or(0),
-        reasoning: details.and_then(|details| count(details, "thinking_tokens")),
-    })
+/// An answer as a client gets it.
+#[derive(Serialize)]
+struct Answer<'a> {
+    id: String,
+    r#type: &'static str,
+    role: &'static str,
+    model: &'a str,
+    content: Vec<Written<'a>>,
+    stop_reason: &'static str,
+    stop_sequence: Option<&'a str>,
+    stop_details: Value,
+    container: (),
+    usage: WireUsage,
 }
 
-pub(super) fn encode(response: &ChatResponse, view: &View) -> Vec<u8> {
-    let empty = Choice::default();
-    let choice = response.choices.first().unwrap_or(&empty);
-    let content: Vec<Value> = choice.parts.iter().filter_map(write_block).collect();
+/// A block as a client gets it.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Written<'a> {
+    Text { text: &'a str, citations: () },
+    Thinking { thinking: &'a str, signature: String },
+    RedactedThinking { data: String },
+    ToolUse { id: String, name: &'a str, input: Cow<'a, RawValue> },
+}
+
+/// Writes an answer. Of several choices the first is written: a request of this dialect asks for one.
+pub fn encode(response: &ChatResponse, view: &View) -> Vec<u8> {
+    let nothing = Choice::default();
+    let choice = response.choices.first().unwrap_or(&nothing);
     let called = choice.parts.iter().any(|part| matches!(part, Part::ToolCall(_)));
-    let (reason, sequence) = reason(&choice.finish, called);
-    json!({
-        "id": response.id, "type": "message", "role": "assistant", "model": view.model,
-        "content": content, "stop_reason": reason, "stop_sequence": sequence,
-        "usage": write_usage(response.usage.unwrap_or_default()),
-    })
-    .to_string()
-    .into_bytes()
+    let refused = choice.parts.iter().any(|part| matches!(part, Part::Refusal(_)));
+    let (stop_reason, stop_sequence) = wire::stop_reason(&choice.finish, called, refused);
+    let answer = Answer {
+        id: events::answer_id(&response.id, view),
+        r#type: "message",
+        role: "assistant",
+        model: &view.model,
+        content: choice.parts.iter().filter_map(written).collect(),
+        stop_reason,
+        stop_sequence,
+        stop_details: serde_json::from_str(events::stop_details(stop_reason)).unwrap_or_default(),
+        container: (),
+        usage: WireUsage::from(response.usage.unwrap_or_default()),
+    };
+    serde_json::to_vec(&answer).unwrap_or_default()
 }
 
-fn write_block(part: &Part) -> Option<Value> {
-    Some(match part {
-        Part::Text(words) | Part::Refusal(words) => json!({"type": "text", "text": words}),
-        Part::Reasoning(reasoning) => match &reasoning.signature {
-            Some(signature)
-                if reasoning.redacted && signature.dialect == Dialect::AnthropicMessages =>
-            {
-                json!({"type": "redacted_thinking", "data": signature.data})
-            }
-            signature => json!({
-                "type": "thinking", "thinking": reasoning.text,
-                "signature": signature_word(signature.as_ref()),
-            }),
-        },
-        Part::ToolCall(call) => json!({
-            "type": "tool_use", "id": hide_signature(&call.id, call.signature.as_ref()),
-            "name": call.name,
-            "input": arguments(&call.arguments).unwrap_or_else(|| json!({})),
-        }),
-        Part::Audio { .. } | Part::File { .. } | Part::Image { .. } | Part::ToolResult(_) => {
-            return None;
+fn written(part: &Part) -> Option<Written<'_>> {
+    match part {
+        Part::Text(text) | Part::Refusal(text) => {
+            (!text.is_empty()).then_some(Written::Text { text, citations: () })
         }
-    })
-}
-
-/// Anthropic's own signature, or a word that tells us on the way back that there was none.
-pub(super) fn signature_word(signature: Option<&Signature>) -> &str {
-    match signature {
-        Some(signature) if signature.dialect == Dialect::AnthropicMessages => &signature.data,
-        _ => super::request::UNSIGNED,
+        Part::Reasoning(ReasoningPart { signature, redacted: true, .. }) => {
+            Some(Written::RedactedThinking { data: marks::write_signature(signature.as_ref()) })
+        }
+        Part::Reasoning(ReasoningPart { text, signature, redacted: false }) => {
+            let signature = marks::write_signature(signature.as_ref());
+            Some(Written::Thinking { thinking: text, signature })
+        }
+        Part::ToolCall(call) => Some(Written::ToolUse {
+            id: marks::write_id(&call.id, call.signature.as_ref()),
+            name: &call.name,
+            input: wire::input(&call.arguments).0,
+        }),
+        // No provider answers a chat with these, and this dialect has no slot for them.
+        Part::Audio { .. } | Part::File { .. } | Part::Image { .. } | Part::ToolResult(_) => None,
     }
 }
 
-pub(super) fn reason(finish: &Finish, called: bool) -> (&'static str, Option<&str>) {
-    match finish {
-        Finish::Length => ("max_tokens", None),
-        Finish::ContentFilter => ("refusal", None),
-        Finish::ToolCalls => ("tool_use", None),
-        Finish::Stop | Finish::StopSequence(_) if called => ("tool_use", None),
-        Finish::StopSequence(Some(sequence)) => ("stop_sequence", Some(sequence)),
-        Finish::Stop | Finish::StopSequence(None) => ("end_turn", None),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-pub(super) fn write_usage(usage: Usage) -> Value {
-    let mut value = Map::new();
-    value.insert("input_tokens".to_owned(), json!(usage.fresh()));
-    value.insert("output_tokens".to_owned(), json!(usage.output));
-    if let Some(cached) = usage.cached {
-        value.insert("cache_read_input_tokens".to_owned(), json!(cached));
-    }
-    if let Some(written) = usage.cache_write {
-        value.insert("cache_creation_input_tokens".to_owned(), json!(written));
-    }
-    if let Some(reasoning) = usage.reasoning {
-        value.insert("output_tokens_details".to_owned(), json!({"thinking_tokens": reasoning}));
-    }
-    Value::Object(value)
-}
+    use super::*;
+    use crate::dialect::{
+        Dialect,
+        chat::{Finish, Signature},
+    };
 
-pub(super) fn model(model: &Model<'_>) -> Value {
-    let created = i64::try_from(model.created).unwrap_or(0);
-    let created = jiff::Timestamp::from_second(created).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    json!({
-        "type": "model", "id": model.id, "display_name": model.id,
-        "created_at": created.to_string(),
-    })
+    const VIEW: fn() -> View =
+        || View { model: "asked".to_owned(), created: 7, include_usage: true };
+
+    const ANSWER: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-x","content":[
+        {"type":"thinking","thinking":"hm","signature":"EqQB"},
+        {"type":"redacted_thinking","data":"secret"},
+        {"type":"text","text":"Hi","citations":null},
+        {"type":"server_tool_use","id":"s","name":"web_search","input":{"q":"x"}},
+        {"type":"web_search_tool_result","tool_use_id":"s","content":[]},
+        {"type":"tool_use","id":"toolu_1","name":"f","input":{"b":1,"a":2}}],
+        "stop_reason":"tool_use","stop_sequence":null,
+        "usage":{"input_tokens":5,"cache_read_input_tokens":2,"output_tokens":9}}"#;
+
+    #[test]
+    fn an_answer_is_read_in_order() {
+        let response = decode(ANSWER.as_bytes()).unwrap();
+        let signed = |text: &str, data: &str, redacted| {
+            let signature = Some(stream::own(data.to_owned()));
+            Part::Reasoning(ReasoningPart { text: text.to_owned(), signature, redacted })
+        };
+        let expected = Choice {
+            parts: vec![
+                signed("hm", "EqQB", false),
+                signed("", "secret", true),
+                Part::Text("Hi".to_owned()),
+                Part::ToolCall(ToolCall {
+                    id: "toolu_1".to_owned(),
+                    name: "f".to_owned(),
+                    arguments: "{\"b\":1,\"a\":2}".to_owned(),
+                    signature: None,
+                }),
+            ],
+            finish: Finish::ToolCalls,
+            logprobs: None,
+        };
+        assert_eq!(response.choices, [expected]);
+        let usage = Usage { input: 7, cached: Some(2), output: 9, ..Usage::default() };
+        assert_eq!(response.usage, Some(usage));
+    }
+
+    #[test]
+    fn an_answer_that_is_written_reads_the_same() {
+        let response = decode(ANSWER.as_bytes()).unwrap();
+        let mut again = decode(&encode(&response, &VIEW())).unwrap();
+        assert_eq!(again.model, "asked");
+        again.model.clone_from(&response.model);
+        assert_eq!(again, response);
+    }
+
+    #[test]
+    fn the_schemas_stand_in_is_text_and_a_stop() {
+        let body = br#"{"content":[{"type":"tool_use","id":"t","name":"trunkline_json_output",
+            "input":{"a":1}}],"stop_reason":"tool_use"}"#;
+        let response = decode(body).unwrap();
+        assert_eq!(response.choices[0].parts, [Part::Text("{\"a\":1}".to_owned())]);
+        assert_eq!(response.choices[0].finish, Finish::Stop);
+        assert_eq!(response.usage, None);
+    }
+
+    #[test]
+    fn foreign_proofs_and_broken_arguments_are_written_in_anthropics_shape() {
+        let foreign = Signature { dialect: Dialect::Gemini, data: "g".to_owned() };
+        let response = ChatResponse {
+            choices: vec![Choice {
+                parts: vec![
+                    Part::Reasoning(ReasoningPart { text: "hm".to_owned(), ..Default::default() }),
+                    Part::ToolCall(ToolCall {
+                        id: "c".to_owned(),
+                        name: "f".to_owned(),
+                        arguments: "{\"a\":".to_owned(),
+                        signature: Some(foreign),
+                    }),
+                ],
+                finish: Finish::Stop,
+                logprobs: None,
+            }],
+            ..ChatResponse::default()
+        };
+        let value: Value = serde_json::from_slice(&encode(&response, &VIEW())).unwrap();
+        let expected = json!({
+            "id": "msg_7", "type": "message", "role": "assistant", "model": "asked",
+            "content": [
+                {"type": "thinking", "thinking": "hm", "signature": "trunkline.none"},
+                {"type": "tool_use", "id": "c--tlg1--Zw", "name": "f",
+                 "input": {"_raw_arguments": "{\"a\":"}},
+            ],
+            "stop_reason": "tool_use", "stop_sequence": null, "stop_details": null,
+            "container": null,
+            "usage": {"input_tokens": 0, "output_tokens": 0,
+                "cache_creation_input_tokens": null, "cache_read_input_tokens": null},
+        });
+        assert_eq!(value, expected);
+    }
+
+    #[test]
+    fn a_refusal_is_said_in_words_and_in_the_stop_reason() {
+        let choice = Choice { parts: vec![Part::Refusal("No.".to_owned())], ..Choice::default() };
+        let response = ChatResponse { choices: vec![choice], ..ChatResponse::default() };
+        let value: Value = serde_json::from_slice(&encode(&response, &VIEW())).unwrap();
+        assert_eq!(value["content"][0]["text"], "No.");
+        assert_eq!(value["stop_reason"], "refusal");
+        assert_eq!(value["stop_details"]["type"], "refusal");
+    }
+
+    #[test]
+    fn an_error_or_nonsense_is_no_answer() {
+        let error = br#"{"type":"error","error":{"type":"api_error","message":"oops"}}"#;
+        assert!(matches!(decode(error), Err(StreamError::Provider(_))));
+        assert!(matches!(decode(b"{\"id\":"), Err(StreamError::Malformed(_))));
+        assert!(matches!(decode(b"{}"), Err(StreamError::Malformed(_))));
+    }
 }
