@@ -71,17 +71,48 @@ pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
     let _written = serde_json::to_writer(out, text);
 }
 
-/// The usage object that stands last in a body, read with `read`.
+/// The usage object that stands last in a body (or in the end of one), read with `read`.
+///
+/// The key cannot be a part of a text, where its quotes would be escaped; but a text may be just
+/// this word, so what follows must be a colon and something that reads as usage.
 pub(super) fn last_usage(body: &[u8], read: fn(&Value) -> Option<Usage>) -> Option<Usage> {
-    let at = memchr::memmem::rfind(body, b"\"usage\"")?;
-    let rest = body.get(at + 7..)?;
-    let colon = memchr::memchr(b':', rest)?;
-    let mut values = serde_json::Deserializer::from_slice(rest.get(colon + 1..)?).into_iter();
-    read(&values.next()?.ok()?)
+    const KEY: &[u8] = b"\"usage\"";
+    let mut before = body;
+    while let Some(at) = memchr::memmem::rfind(before, KEY) {
+        let value = body.get(at + KEY.len()..)?.trim_ascii_start().strip_prefix(b":");
+        let value = value
+            .and_then(|value| serde_json::Deserializer::from_slice(value).into_iter().next()?.ok());
+        if let Some(usage) = value.as_ref().and_then(read) {
+            return Some(usage);
+        }
+        before = body.get(..at)?;
+    }
+    None
 }
 
 /// The provider's words, short enough to repeat.
 pub(super) fn words(text: &str) -> String {
     const MOST: usize = 500;
     text.chars().filter(|c| !c.is_control()).take(MOST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usage_is_found_wherever_it_stands_and_nowhere_else() {
+        let read = |value: &Value| Some(Usage { input: count(value, "in")?, ..Usage::default() });
+        for (body, input) in [
+            (r#"{"usage": {"in": 3}}"#, Some(3)),
+            (r#"{"usage":{"in":3},"name":"usage","x":{"usage":null}}"#, Some(3)),
+            (r#"s cut before","usage" : {"in":4.0}}"#, Some(4)),
+            (r#"{"content":"\"usage\": {\"in\": 9}"}"#, None),
+            (r#"{"usage":{"in":3"#, None),
+            (r#"{"usage""#, None),
+        ] {
+            let found = last_usage(body.as_bytes(), read).map(|usage| usage.input);
+            assert_eq!(found, input, "{body}");
+        }
+    }
 }

@@ -198,9 +198,11 @@ pub fn override_fields(
     Ok(Bytes::from(whole))
 }
 
-/// Shows each top-level field: its key without quotes, where the key begins, where its value stands.
-/// Gives the offset just after the opening brace.
-fn scan(body: &[u8], see: &mut dyn FnMut(&[u8], usize, Range<usize>)) -> Result<usize, PeekError> {
+/// Sees one field: its key without quotes, where the key begins, where its value stands.
+type See<'a> = dyn FnMut(&[u8], usize, Range<usize>) + 'a;
+
+/// Shows each top-level field, and gives the offset just after the opening brace.
+fn scan(body: &[u8], see: &mut See<'_>) -> Result<usize, PeekError> {
     let mut at = space(body, 0);
     if body.get(at) != Some(&b'{') {
         return Err(PeekError::Malformed(at));
@@ -409,11 +411,11 @@ mod tests {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
                 prop::collection::btree_map("[a-z\"\\\\]{1,4}", inner, 0..4)
-                    .prop_map(|map| Value::from_iter(map)),
+                    .prop_map(Value::from_iter),
             ]
         });
         prop::collection::btree_map("[a-c]|model|stream_options", tree, 0..6)
-            .prop_map(|map| Value::from_iter(map))
+            .prop_map(Value::from_iter)
     }
 
     proptest! {
@@ -453,7 +455,7 @@ mod tests {
 
         #[test]
         fn arbitrary_bytes_are_no_danger(body in prop::collection::vec(any::<u8>(), 0..64)) {
-            let _ = peek(&body);
+            let _found = peek(&body);
         }
 
         #[test]

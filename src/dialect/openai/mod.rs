@@ -4,11 +4,18 @@
 //! themselves compatible really send, which is read tolerantly and never written.
 
 mod error;
+mod messages;
+mod parts;
+mod reasoning;
 mod request;
 mod response;
 mod stream;
+mod usage;
 mod watch;
+mod wire;
 mod write;
+mod write_messages;
+mod write_stream;
 
 use super::{
     ApiError, ChatRequest, ChatResponse, Client, Decode, Encode, Encoded, ErrorKind, Model,
@@ -29,7 +36,7 @@ impl Client for ChatCompletions {
     }
 
     fn encode_stream(&self, view: &View) -> Box<dyn Encode> {
-        Box::new(stream::Encoder::new(view))
+        Box::new(write_stream::Encoder::new(view))
     }
 
     fn encode_error(&self, error: &ApiError, _request_id: &str) -> Vec<u8> {
@@ -41,7 +48,7 @@ impl Client for ChatCompletions {
     }
 
     fn stream_error(&self, error: &ApiError, _request_id: &str) -> Vec<u8> {
-        format!("data: {}\n\n", error::encode(error)).into_bytes()
+        write_stream::failed(error)
     }
 
     fn list_models(&self, models: &[Model<'_>]) -> Vec<u8> {
@@ -80,7 +87,7 @@ impl Upstream for ChatCompletions {
     }
 
     fn usage(&self, body: &[u8]) -> Option<Usage> {
-        json::last_usage(body, response::usage)
+        json::last_usage(body, usage::read)
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> ProviderError {

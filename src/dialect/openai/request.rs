@@ -1,325 +1,433 @@
-//! Reading a client's request into the common form.
+//! Reading a client's request into the common form: everything but the conversation, which
+//! [`super::messages`] reads.
+//!
+//! As strict as OpenAI is: a request that works here only because a translation let it pass would
+//! fail on the day on which its route gets an OpenAI target. What OpenAI takes and the common form
+//! has no place for stays by name in [`ChatRequest::rest`]; nothing is passed over.
 
-use serde_json::Value;
+use std::ops::RangeInclusive;
 
+use serde_json::{Map, Value};
+
+use super::messages;
 use crate::dialect::{
-    ChatRequest, Dialect, RequestError,
-    chat::{
-        Effort, Message, OutputFormat, Part, Reasoning, ReasoningPart, Role, Signature, Source,
-        Tool, ToolCall, ToolChoice, ToolResult,
-    },
+    ChatRequest, RequestError,
+    chat::{Effort, OutputFormat, Reasoning, Sampling, Tool, ToolChoice},
     json::{list, object, take, text},
 };
 
+/// The most stop texts of a request.
+const MOST_STOPS: usize = 4;
+
 pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, RequestError> {
     let mut map = object(body)?;
-    let string = |value: &Value| value.as_str().map(str::to_owned);
+    map.retain(|_, value| !value.is_null());
+    let model = take(&mut map, "model", "a text", string)?.filter(|model| !model.is_empty());
     let mut request = ChatRequest {
-        model: take(&mut map, "model", "a text", string)?.unwrap_or_default(),
-        stream: take(&mut map, "stream", "true or false", Value::as_bool)?.unwrap_or(false),
-        choices: take(&mut map, "n", "a whole number", Value::as_u64)?,
-        parallel_tool_calls: take(
-            &mut map,
-            "parallel_tool_calls",
-            "true or false",
-            Value::as_bool,
-        )?,
+        model: model.ok_or_else(|| RequestError::at("model", "`model` is missing"))?,
+        stream: flag(&mut map, "stream")?.unwrap_or(false),
+        choices: whole(&mut map, "n", 1..=128)?,
+        max_output_tokens: limit(&mut map)?,
+        sampling: sampling(&mut map)?,
+        stop: stop(&mut map)?,
+        logprobs: logprobs(&mut map)?,
+        user: user(&mut map)?,
+        reasoning: reasoning(&mut map)?,
+        output: map.remove("response_format").map_or(Ok(OutputFormat::Text), output)?,
         ..ChatRequest::default()
     };
-    let older = take(&mut map, "max_tokens", "a whole number", Value::as_u64)?;
-    let newer = take(&mut map, "max_completion_tokens", "a whole number", Value::as_u64)?;
-    request.max_output_tokens = newer.or(older);
-    let sampling = &mut request.sampling;
-    sampling.temperature = take(&mut map, "temperature", "a number", Value::as_f64)?;
-    sampling.top_p = take(&mut map, "top_p", "a number", Value::as_f64)?;
-    sampling.frequency_penalty = take(&mut map, "frequency_penalty", "a number", Value::as_f64)?;
-    sampling.presence_penalty = take(&mut map, "presence_penalty", "a number", Value::as_f64)?;
-    sampling.seed = take(&mut map, "seed", "a whole number", Value::as_i64)?;
-    sampling.logit_bias =
-        take(&mut map, "logit_bias", "an object", |value| value.as_object().cloned())?;
-    request.stop = take(&mut map, "stop", "a text or a list of texts", texts)?.unwrap_or_default();
-    let wanted = take(&mut map, "logprobs", "true or false", Value::as_bool)?.unwrap_or(false);
-    let top = take(&mut map, "top_logprobs", "a whole number", Value::as_u64)?;
-    request.logprobs = wanted.then(|| top.unwrap_or(0));
-    request.include_usage = map
-        .remove("stream_options")
-        .is_some_and(|options| options.get("include_usage") == Some(&Value::Bool(true)));
-    let user = take(&mut map, "user", "a text", string)?;
-    request.user = take(&mut map, "safety_identifier", "a text", string)?.or(user);
-    if let Some(word) = take(&mut map, "reasoning_effort", "a text", string)? {
-        let effort = Effort::parse(&word).ok_or_else(|| {
-            RequestError::at("reasoning_effort", format!("`{word}` is no reasoning effort"))
-        })?;
-        request.reasoning = Some(Reasoning { effort: Some(effort), ..Reasoning::default() });
-    }
-    if let Some(format) = map.remove("response_format").filter(|format| !format.is_null()) {
-        request.output = output(&format)?;
-    }
-    if let Some(tools) = map.remove("tools").filter(|tools| !tools.is_null()) {
-        request.tools = read_tools(&tools)?;
-    }
-    if let Some(choice) = map.remove("tool_choice").filter(|choice| !choice.is_null()) {
-        request.tool_choice = Some(tool_choice(&choice)?);
-    }
+    request.include_usage = include_usage(&mut map, request.stream)?;
+    tools(&mut map, &mut request)?;
     let messages = map.remove("messages");
-    let messages = messages
-        .as_ref()
-        .and_then(Value::as_array)
-        .ok_or_else(|| RequestError::at("messages", "`messages` must be a list of messages"))?;
-    if messages.is_empty() {
-        return Err(RequestError::at("messages", "`messages` must not be empty"));
-    }
-    for (at, value) in messages.iter().enumerate() {
-        message(value, &format!("messages[{at}]"), &mut request.messages)?;
-    }
-    map.retain(|_, value| !value.is_null());
+    request.messages = messages::decode(messages.unwrap_or_default(), &mut map)?;
     request.rest = map;
     Ok(request)
 }
 
-fn texts(value: &Value) -> Option<Vec<String>> {
-    match value {
-        Value::String(one) => Some(vec![one.clone()]),
-        Value::Array(many) => many.iter().map(|one| one.as_str().map(str::to_owned)).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
-    }
+fn string(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
 }
 
-fn output(format: &Value) -> Result<OutputFormat, RequestError> {
-    match text(format, "type") {
-        Some("text") => Ok(OutputFormat::Text),
-        Some("json_object") => Ok(OutputFormat::JsonObject),
-        Some("json_schema") => {
-            let inner = format.get("json_schema").unwrap_or(&Value::Null);
-            let schema =
-                inner.get("schema").filter(|schema| schema.is_object()).ok_or_else(|| {
-                    RequestError::at(
-                        "response_format.json_schema.schema",
-                        "a JSON Schema is missing",
-                    )
-                })?;
-            Ok(OutputFormat::JsonSchema {
-                name: text(inner, "name").map(str::to_owned),
-                description: text(inner, "description").map(str::to_owned),
-                schema: schema.clone(),
-                strict: inner.get("strict").and_then(Value::as_bool),
-            })
-        }
-        _ => Err(RequestError::at(
-            "response_format.type",
-            "`type` must be text, json_object or json_schema",
-        )),
-    }
+fn flag(map: &mut Map<String, Value>, key: &str) -> Result<Option<bool>, RequestError> {
+    take(map, key, "true or false", Value::as_bool)
 }
 
-fn read_tools(tools: &Value) -> Result<Vec<Tool>, RequestError> {
-    let tools =
-        tools.as_array().ok_or_else(|| RequestError::at("tools", "`tools` must be a list"))?;
-    let read = tools.iter().enumerate().map(|(at, tool)| {
-        let function = tool.get("function");
-        let name = function.and_then(|function| text(function, "name"));
-        let (Some(function), Some(name)) = (function, name) else {
-            let message = "only tools of type `function` with a name can be used here";
-            return Err(RequestError::at(format!("tools[{at}]"), message));
-        };
-        Ok(Tool {
-            name: name.to_owned(),
-            description: text(function, "description").map(str::to_owned),
-            parameters: function.get("parameters").filter(|schema| !schema.is_null()).cloned(),
-            strict: function.get("strict").and_then(Value::as_bool),
-        })
-    });
-    read.collect()
+fn whole(
+    map: &mut Map<String, Value>,
+    key: &str,
+    range: RangeInclusive<u64>,
+) -> Result<Option<u64>, RequestError> {
+    let expected = format!("a whole number from {} to {}", range.start(), range.end());
+    take(map, key, &expected, |value| value.as_u64().filter(|value| range.contains(value)))
 }
 
-fn tool_choice(choice: &Value) -> Result<ToolChoice, RequestError> {
-    let named = choice.get("function").and_then(|function| text(function, "name"));
-    match (choice.as_str(), named) {
-        (Some("auto"), _) => Ok(ToolChoice::Auto),
-        (Some("none"), _) => Ok(ToolChoice::None),
-        (Some("required"), _) => Ok(ToolChoice::Required),
-        (_, Some(name)) => Ok(ToolChoice::Tool(name.to_owned())),
-        _ => Err(RequestError::at(
-            "tool_choice",
-            "`tool_choice` must be auto, none, required or name a function",
-        )),
-    }
+fn number(
+    map: &mut Map<String, Value>,
+    key: &str,
+    range: RangeInclusive<f64>,
+) -> Result<Option<f64>, RequestError> {
+    let expected = format!("a number from {} to {}", range.start(), range.end());
+    take(map, key, &expected, |value| value.as_f64().filter(|value| range.contains(value)))
 }
 
-fn message(value: &Value, at: &str, to: &mut Vec<Message>) -> Result<(), RequestError> {
-    let name = text(value, "name").map(str::to_owned);
-    let role = match text(value, "role") {
-        Some("system") => Role::System,
-        Some("developer") => Role::Developer,
-        Some("user") => Role::User,
-        Some("assistant") => Role::Assistant,
-        Some("tool") => return tool_message(value, at, to),
-        _ => {
-            let message = "`role` must be system, developer, user, assistant or tool";
-            return Err(RequestError::at(format!("{at}.role"), message));
-        }
+/// The newer name wins: it says what the older one has come to mean.
+fn limit(map: &mut Map<String, Value>) -> Result<Option<u64>, RequestError> {
+    let mut positive = |key: &str| {
+        take(map, key, "a positive whole number", |value| value.as_u64().filter(|most| *most > 0))
     };
-    let mut parts = Vec::new();
-    if role == Role::Assistant {
-        reasoning(value, &mut parts);
-    }
-    content(value.get("content"), &format!("{at}.content"), &mut parts)?;
-    if let Some(refusal) = text(value, "refusal") {
-        parts.push(Part::Refusal(refusal.to_owned()));
-    }
-    for (n, call) in list(value, "tool_calls").iter().enumerate() {
-        parts.push(Part::ToolCall(tool_call(call, &format!("{at}.tool_calls[{n}]"))?));
-    }
-    if parts.is_empty() && role != Role::Assistant {
-        return Err(RequestError::at(format!("{at}.content"), "`content` is missing"));
-    }
-    to.push(Message { role, name, parts });
-    Ok(())
+    let older = positive("max_tokens")?;
+    Ok(positive("max_completion_tokens")?.or(older))
 }
 
-/// A result joins those before it: together they are one turn.
-fn tool_message(value: &Value, at: &str, to: &mut Vec<Message>) -> Result<(), RequestError> {
-    let Some(call_id) = text(value, "tool_call_id") else {
-        let message = "`tool_call_id` must say which call this answers";
-        return Err(RequestError::at(format!("{at}.tool_call_id"), message));
-    };
-    let calls = to.iter().rev().flat_map(|message| &message.parts);
-    let name = calls.filter_map(as_call).find(|call| call.id == call_id).map(|c| c.name.clone());
-    let mut parts = Vec::new();
-    content(value.get("content"), &format!("{at}.content"), &mut parts)?;
-    let result =
-        Part::ToolResult(ToolResult { call_id: call_id.to_owned(), name, parts, is_error: false });
-    match to.last_mut() {
-        Some(last)
-            if last.role == Role::User
-                && last.parts.iter().all(|part| matches!(part, Part::ToolResult(_))) =>
-        {
-            last.parts.push(result);
-        }
-        _ => to.push(Message { role: Role::User, name: None, parts: vec![result] }),
-    }
-    Ok(())
-}
-
-const fn as_call(part: &Part) -> Option<&ToolCall> {
-    if let Part::ToolCall(call) = part { Some(call) } else { None }
-}
-
-fn tool_call(call: &Value, at: &str) -> Result<ToolCall, RequestError> {
-    let function = call.get("function").unwrap_or(&Value::Null);
-    let (Some(id), Some(name)) = (text(call, "id"), text(function, "name")) else {
-        return Err(RequestError::at(at, "a tool call needs `id` and `function.name`"));
-    };
-    let signature = call
-        .pointer("/extra_content/google/thought_signature")
-        .and_then(Value::as_str)
-        .map(|data| Signature { dialect: Dialect::Gemini, data: data.to_owned() });
-    Ok(ToolCall {
-        id: id.to_owned(),
-        name: name.to_owned(),
-        arguments: text(function, "arguments").unwrap_or("{}").to_owned(),
-        signature,
+fn sampling(map: &mut Map<String, Value>) -> Result<Sampling, RequestError> {
+    Ok(Sampling {
+        temperature: number(map, "temperature", 0.0..=2.0)?,
+        top_p: number(map, "top_p", 0.0..=1.0)?,
+        // Not OpenAI's, but every server that calls itself compatible takes it.
+        top_k: take(map, "top_k", "a whole number", Value::as_u64)?,
+        frequency_penalty: number(map, "frequency_penalty", -2.0..=2.0)?,
+        presence_penalty: number(map, "presence_penalty", -2.0..=2.0)?,
+        seed: take(map, "seed", "a whole number", Value::as_i64)?,
+        logit_bias: take(map, "logit_bias", "an object", |value| value.as_object().cloned())?
+            .filter(|bias| !bias.is_empty()),
     })
 }
 
-fn content(value: Option<&Value>, at: &str, parts: &mut Vec<Part>) -> Result<(), RequestError> {
-    match value {
-        None | Some(Value::Null) => Ok(()),
-        Some(Value::String(text)) => {
-            parts.push(Part::Text(text.clone()));
-            Ok(())
+fn stop(map: &mut Map<String, Value>) -> Result<Vec<String>, RequestError> {
+    let expected = format!("a text or a list of at most {MOST_STOPS} texts");
+    let read = take(map, "stop", &expected, |value| match value {
+        Value::String(one) => Some(vec![one.clone()]),
+        Value::Array(many) if many.len() <= MOST_STOPS => many.iter().map(string).collect(),
+        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            None
         }
-        Some(Value::Array(items)) => {
-            for (n, item) in items.iter().enumerate() {
-                parts.push(part(item, &format!("{at}[{n}]"))?);
+    })?;
+    Ok(read.unwrap_or_default())
+}
+
+fn logprobs(map: &mut Map<String, Value>) -> Result<Option<u64>, RequestError> {
+    let wanted = flag(map, "logprobs")?.unwrap_or(false);
+    let top = whole(map, "top_logprobs", 0..=20)?;
+    if top.is_some() && !wanted {
+        let message = "`top_logprobs` is only allowed when `logprobs` is true";
+        return Err(RequestError::at("top_logprobs", message));
+    }
+    Ok(wanted.then(|| top.unwrap_or(0)))
+}
+
+/// The newer name wins; an older one that says something else is kept as what it is.
+fn user(map: &mut Map<String, Value>) -> Result<Option<String>, RequestError> {
+    let older = take(map, "user", "a text", string)?;
+    let newer = take(map, "safety_identifier", "a text", string)?;
+    if let (Some(newer), Some(older)) = (&newer, &older)
+        && newer != older
+    {
+        map.insert("user".to_owned(), Value::from(older.as_str()));
+    }
+    Ok(newer.or(older))
+}
+
+fn reasoning(map: &mut Map<String, Value>) -> Result<Option<Reasoning>, RequestError> {
+    let expected = "none, minimal, low, medium, high, xhigh or max";
+    let effort =
+        take(map, "reasoning_effort", expected, |value| value.as_str().and_then(Effort::parse))?;
+    Ok(effort.map(|effort| Reasoning { effort: Some(effort), ..Reasoning::default() }))
+}
+
+fn include_usage(map: &mut Map<String, Value>, stream: bool) -> Result<bool, RequestError> {
+    let expected = "an object";
+    let options = take(map, "stream_options", expected, |value| value.as_object().cloned())?;
+    let Some(options) = options else { return Ok(false) };
+    if !stream {
+        let message = "`stream_options` is only allowed when `stream` is true";
+        return Err(RequestError::at("stream_options", message));
+    }
+    let mut wanted = false;
+    for (key, value) in options {
+        match (key.as_str(), &value) {
+            ("include_usage", Value::Bool(value)) => wanted = *value,
+            // Our streams are never padded, which is what `false` asks for.
+            (_, Value::Null) | ("include_obfuscation", Value::Bool(false)) => {}
+            ("include_usage", _) => {
+                let message = "`include_usage` must be true or false";
+                return Err(RequestError::at("stream_options.include_usage", message));
             }
-            Ok(())
+            _ => {
+                map.insert(format!("stream_options.{key}"), value);
+            }
         }
-        Some(_) => Err(RequestError::at(at, "`content` must be a text or a list of parts")),
     }
+    Ok(wanted)
 }
 
-fn part(item: &Value, at: &str) -> Result<Part, RequestError> {
-    let inner = |key: &str| item.get(key).unwrap_or(&Value::Null);
-    let missing = |what: &str| RequestError::at(at, format!("`{what}` is missing"));
-    match text(item, "type") {
-        Some("text") => {
-            Ok(Part::Text(text(item, "text").ok_or_else(|| missing("text"))?.to_owned()))
-        }
-        Some("refusal") => Ok(Part::Refusal(text(item, "refusal").unwrap_or_default().to_owned())),
-        Some("image_url") => {
-            let image = inner("image_url");
-            let url = text(image, "url").ok_or_else(|| missing("image_url.url"))?;
-            Ok(Part::Image {
-                source: source(url),
-                detail: text(image, "detail").map(str::to_owned),
-            })
-        }
-        Some("input_audio") => {
-            let audio = inner("input_audio");
-            Ok(Part::Audio {
-                data: text(audio, "data").ok_or_else(|| missing("input_audio.data"))?.to_owned(),
-                format: text(audio, "format").unwrap_or("wav").to_owned(),
-            })
-        }
-        Some("file") => {
-            let file = inner("file");
-            let source = match (text(file, "file_data"), text(file, "file_id")) {
-                (Some(data), _) => source(data),
-                (None, Some(id)) => Source::FileId(id.to_owned()),
-                (None, None) => return Err(missing("file.file_data")),
+fn output(mut format: Value) -> Result<OutputFormat, RequestError> {
+    match text(&format, "type") {
+        Some("text") => Ok(OutputFormat::Text),
+        Some("json_object") => Ok(OutputFormat::JsonObject),
+        Some("json_schema") => {
+            let at = |key: &str| format!("response_format.json_schema.{key}");
+            let missing = |key: &str| RequestError::at(at(key), format!("`{key}` is missing"));
+            let inner = format.get_mut("json_schema").map(Value::take);
+            let Some(Value::Object(mut inner)) = inner else {
+                let message = "`json_schema` must be an object";
+                return Err(RequestError::at("response_format.json_schema", message));
             };
-            Ok(Part::File { name: text(file, "filename").map(str::to_owned), source })
+            let mut word = |key: &str| match inner.remove(key) {
+                None | Some(Value::Null) => Ok(None),
+                Some(Value::String(word)) => Ok(Some(word)),
+                Some(_) => Err(RequestError::at(at(key), format!("`{key}` must be a text"))),
+            };
+            let name = Some(word("name")?.ok_or_else(|| missing("name"))?);
+            let description = word("description")?;
+            let schema = inner.remove("schema").filter(Value::is_object);
+            let strict = inner.get("strict").and_then(Value::as_bool);
+            let schema = schema.ok_or_else(|| missing("schema"))?;
+            Ok(OutputFormat::JsonSchema { name, description, schema, strict })
         }
-        _ => Err(RequestError::at(
-            format!("{at}.type"),
-            "`type` must be text, image_url, input_audio, file or refusal",
-        )),
+        _ => {
+            let message = "`type` must be text, json_object or json_schema";
+            Err(RequestError::at("response_format.type", message))
+        }
     }
 }
 
-/// A `data:` URL is content; any other is an address.
-fn source(url: &str) -> Source {
-    let inline = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
-    match inline {
-        Some((media_type, data)) => {
-            Source::Base64 { media_type: media_type.to_owned(), data: data.to_owned() }
-        }
-        None => Source::Url(url.to_owned()),
-    }
-}
-
-/// Thinking in any of the ways in which clients carry it back; signed ways first.
-fn reasoning(value: &Value, parts: &mut Vec<Part>) {
-    let before = parts.len();
-    for detail in list(value, "reasoning_details") {
-        let dialect = match text(detail, "format") {
-            Some("google-gemini-v1") => Dialect::Gemini,
-            Some(format) if format.starts_with("openai") => Dialect::OpenAiChat,
-            _ => Dialect::AnthropicMessages,
+/// Tools and what may be done with them, in today's form or the one of 2023 (`functions`).
+fn tools(map: &mut Map<String, Value>, request: &mut ChatRequest) -> Result<(), RequestError> {
+    request.parallel_tool_calls = flag(map, "parallel_tool_calls")?;
+    for (key, legacy) in [("tools", false), ("functions", true)] {
+        let Some(given) = map.remove(key) else { continue };
+        let Value::Array(given) = given else {
+            return Err(RequestError::at(key, format!("`{key}` must be a list")));
         };
-        let sign = |data: &str| Signature { dialect, data: data.to_owned() };
-        let redacted = text(detail, "type") == Some("reasoning.encrypted");
-        let signature = text(detail, if redacted { "data" } else { "signature" }).map(sign);
-        let words = text(detail, "text").or_else(|| text(detail, "summary")).unwrap_or_default();
-        parts.push(Part::Reasoning(ReasoningPart { text: words.to_owned(), signature, redacted }));
-    }
-    for block in list(value, "thinking_blocks") {
-        if parts.len() > before {
-            break;
+        for (at, tool) in given.into_iter().enumerate() {
+            let at = format!("{key}[{at}]");
+            request.tools.push(if legacy { function(tool, &at)? } else { one_tool(tool, &at)? });
         }
-        let dialect = Dialect::AnthropicMessages;
-        let sign = |data: &str| Signature { dialect, data: data.to_owned() };
-        let redacted = text(block, "type") == Some("redacted_thinking");
-        let signature = text(block, if redacted { "data" } else { "signature" }).map(sign);
-        let words = text(block, "thinking").unwrap_or_default().to_owned();
-        parts.push(Part::Reasoning(ReasoningPart { text: words, signature, redacted }));
     }
-    let plain = text(value, "reasoning_content").or_else(|| text(value, "reasoning"));
-    if let Some(words) = plain.filter(|words| !words.is_empty() && parts.len() == before) {
-        parts.push(Part::Reasoning(ReasoningPart {
-            text: words.to_owned(),
-            ..ReasoningPart::default()
-        }));
+    for (key, choice) in
+        [("tool_choice", map.remove("tool_choice")), ("function_call", map.remove("function_call"))]
+    {
+        let Some(choice) = choice else { continue };
+        if request.tools.is_empty() && choice != "none" {
+            let message = format!("`{key}` is only allowed when there are tools");
+            return Err(RequestError::at(key, message));
+        }
+        request.tool_choice = Some(tool_choice(&choice, key, &mut request.tools)?);
+    }
+    Ok(())
+}
+
+fn one_tool(mut tool: Value, at: &str) -> Result<Tool, RequestError> {
+    match text(&tool, "type") {
+        Some("function") => {
+            let inner = tool.get_mut("function").map(Value::take).unwrap_or_default();
+            function(inner, &format!("{at}.function"))
+        }
+        Some("custom") => {
+            let message = "tools of type `custom` cannot be translated for this model; \
+                           use a function with one text as its parameter";
+            Err(RequestError::at(format!("{at}.type"), message))
+        }
+        _ => Err(RequestError::at(format!("{at}.type"), "`type` must be function")),
+    }
+}
+
+fn function(value: Value, at: &str) -> Result<Tool, RequestError> {
+    let Value::Object(mut map) = value else {
+        return Err(RequestError::at(at, "a function must be an object"));
+    };
+    let name = match map.remove("name") {
+        Some(Value::String(name)) if !name.is_empty() => name,
+        _ => return Err(RequestError::at(format!("{at}.name"), "`name` is missing")),
+    };
+    let parameters = map.remove("parameters").filter(|schema| !schema.is_null());
+    if parameters.as_ref().is_some_and(|schema| !schema.is_object()) {
+        let message = "`parameters` must be a JSON Schema";
+        return Err(RequestError::at(format!("{at}.parameters"), message));
+    }
+    Ok(Tool {
+        name,
+        description: map.get("description").and_then(string),
+        parameters,
+        strict: map.get("strict").and_then(Value::as_bool),
+    })
+}
+
+fn tool_choice(
+    choice: &Value,
+    at: &str,
+    tools: &mut Vec<Tool>,
+) -> Result<ToolChoice, RequestError> {
+    match choice.as_str() {
+        Some("auto") => return Ok(ToolChoice::Auto),
+        Some("none") => return Ok(ToolChoice::None),
+        Some("required") => return Ok(ToolChoice::Required),
+        _ => {}
+    }
+    let known = |name: &str| {
+        let message = format!("`{name}` is not among the tools");
+        if tools.iter().any(|tool| tool.name == name) {
+            Ok(name.to_owned())
+        } else {
+            Err(RequestError::at(at, message))
+        }
+    };
+    // The form of 2023 names the function at the top.
+    let named = choice.get("function").unwrap_or(choice);
+    if let Some(name) = text(named, "name") {
+        return Ok(ToolChoice::Tool(known(name)?));
+    }
+    if let Some(allowed) = choice.get("allowed_tools") {
+        let names = list(allowed, "tools").iter().filter_map(|tool| {
+            tool.get("function").and_then(|function| text(function, "name")).map(known)
+        });
+        let names = names.collect::<Result<Vec<_>, _>>()?;
+        // What may not be called is not offered.
+        tools.retain(|tool| names.contains(&tool.name));
+        return match text(allowed, "mode") {
+            _ if names.is_empty() => {
+                Err(RequestError::at(at, "`allowed_tools.tools` must name a function"))
+            }
+            Some("auto") => Ok(ToolChoice::Auto),
+            Some("required") => Ok(ToolChoice::Required),
+            _ => Err(RequestError::at(at, "`allowed_tools.mode` must be auto or required")),
+        };
+    }
+    let message = format!("`{at}` must be auto, none, required or name a function");
+    Err(RequestError::at(at, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn with(fields: Value) -> Result<ChatRequest, RequestError> {
+        let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+        let map = body.as_object_mut().unwrap();
+        let Value::Object(fields) = fields else { panic!("fields must be an object") };
+        map.extend(fields);
+        decode(body.to_string().as_bytes())
+    }
+
+    fn functions(names: &[&str]) -> Value {
+        names.iter().map(|name| json!({"type": "function", "function": {"name": name}})).collect()
+    }
+
+    #[test]
+    fn every_field_finds_its_place() {
+        let request = with(json!({
+            "stream": true, "stream_options": {"include_usage": true, "include_obfuscation": false},
+            "max_tokens": 5, "max_completion_tokens": 7, "n": 2, "stop": "END",
+            "temperature": 0, "top_p": 0.5, "top_k": 3, "seed": -1, "logit_bias": {"7": -100},
+            "frequency_penalty": -2, "presence_penalty": 2, "logprobs": true, "top_logprobs": 4,
+            "reasoning_effort": "xhigh", "user": "old", "safety_identifier": "new",
+            "parallel_tool_calls": false, "store": true, "metadata": null,
+        }))
+        .unwrap();
+        assert_eq!((request.stream, request.include_usage), (true, true));
+        assert_eq!((request.max_output_tokens, request.choices), (Some(7), Some(2)));
+        assert_eq!((request.stop, request.logprobs), (vec!["END".to_owned()], Some(4)));
+        assert_eq!(
+            request.sampling,
+            Sampling {
+                temperature: Some(0.0),
+                top_p: Some(0.5),
+                top_k: Some(3),
+                frequency_penalty: Some(-2.0),
+                presence_penalty: Some(2.0),
+                seed: Some(-1),
+                logit_bias: Some(Map::from_iter([("7".to_owned(), json!(-100))])),
+            }
+        );
+        assert_eq!(request.reasoning.unwrap().effort, Some(Effort::XHigh));
+        assert_eq!(request.parallel_tool_calls, Some(false));
+        assert_eq!(request.user.as_deref(), Some("new"));
+        let rest = json!({"store": true, "user": "old"});
+        assert_eq!(Value::Object(request.rest), rest);
+    }
+
+    #[test]
+    fn a_schema_is_read_with_its_name() {
+        let request = with(json!({"response_format": {"type": "json_schema", "json_schema": {
+            "name": "n", "schema": {"type": "object"}, "strict": true, "description": null,
+        }}}));
+        assert_eq!(
+            request.unwrap().output,
+            OutputFormat::JsonSchema {
+                name: Some("n".to_owned()),
+                description: None,
+                schema: json!({"type": "object"}),
+                strict: Some(true),
+            }
+        );
+    }
+
+    #[test]
+    fn the_functions_of_2023_are_tools() {
+        let request = with(json!({
+            "functions": [{"name": "f", "parameters": {"type": "object"}}],
+            "function_call": {"name": "f"},
+        }))
+        .unwrap();
+        assert_eq!(request.tools[0].name, "f");
+        assert_eq!(request.tool_choice, Some(ToolChoice::Tool("f".to_owned())));
+        assert!(request.rest.is_empty());
+    }
+
+    #[test]
+    fn tools_that_are_not_allowed_are_not_offered() {
+        let allowed = json!({"type": "allowed_tools", "allowed_tools": {
+            "mode": "required", "tools": functions(&["b"]),
+        }});
+        let fields = json!({"tools": functions(&["a", "b", "c"]), "tool_choice": allowed});
+        let request = with(fields).unwrap();
+        assert_eq!(request.tool_choice, Some(ToolChoice::Required));
+        assert_eq!(request.tools.len(), 1);
+        assert_eq!(request.tools[0].name, "b");
+    }
+
+    #[test]
+    fn what_openai_would_refuse_is_refused_by_its_path() {
+        let schema = |inner: Value| json!({"response_format": {"type": "json_schema", "json_schema": inner}});
+        for (fields, param) in [
+            (json!({"model": ""}), "model"),
+            (json!({"messages": []}), "messages"),
+            (json!({"stream": "yes"}), "stream"),
+            (json!({"stream_options": {"include_usage": true}}), "stream_options"),
+            (
+                json!({"stream": true, "stream_options": {"include_usage": 1}}),
+                "stream_options.include_usage",
+            ),
+            (json!({"temperature": 2.5}), "temperature"),
+            (json!({"top_p": "1"}), "top_p"),
+            (json!({"max_tokens": 0}), "max_tokens"),
+            (json!({"max_completion_tokens": -1}), "max_completion_tokens"),
+            (json!({"n": 0}), "n"),
+            (json!({"stop": ["a", "b", "c", "d", "e"]}), "stop"),
+            (json!({"stop": [1]}), "stop"),
+            (json!({"top_logprobs": 2}), "top_logprobs"),
+            (json!({"logprobs": true, "top_logprobs": 21}), "top_logprobs"),
+            (json!({"reasoning_effort": "huge"}), "reasoning_effort"),
+            (json!({"response_format": {"type": "xml"}}), "response_format.type"),
+            (schema(json!(null)), "response_format.json_schema"),
+            (schema(json!({"schema": {}})), "response_format.json_schema.name"),
+            (schema(json!({"name": "n"})), "response_format.json_schema.schema"),
+            (json!({"tools": {}}), "tools"),
+            (json!({"tools": [{"type": "function"}]}), "tools[0].function"),
+            (json!({"tools": [{"type": "function", "function": {}}]}), "tools[0].function.name"),
+            (json!({"tools": [{"type": "custom", "custom": {"name": "c"}}]}), "tools[0].type"),
+            (json!({"tool_choice": "auto"}), "tool_choice"),
+            (
+                json!({"tools": functions(&["a"]), "tool_choice": functions(&["b"])[0]}),
+                "tool_choice",
+            ),
+            (json!({"tools": functions(&["a"]), "tool_choice": "any"}), "tool_choice"),
+        ] {
+            let error = with(fields.clone()).expect_err(&fields.to_string());
+            assert_eq!(error.param.as_deref(), Some(param), "{fields}: {}", error.message);
+        }
+        assert!(decode(b"[]").is_err() && decode(b"{").is_err());
     }
 }

@@ -2,200 +2,165 @@
 
 use serde_json::{Map, Value, json};
 
+use super::{
+    reasoning::format_word,
+    usage,
+    wire::{self, Response, ResponseChoice},
+};
 use crate::dialect::{
-    ChatResponse, Dialect, Model, StreamError, Usage, View,
+    ChatResponse, Model, StreamError, View,
     chat::{Choice, Finish, Part, ReasoningPart, Signature, TokenLogprob, ToolCall},
-    json::{count, list, text},
 };
 
+/// What OpenAI writes for a token of next to no probability; JSON has no infinity.
+const IMPOSSIBLE: f64 = -9999.0;
+
 pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, StreamError> {
-    let value: Value =
-        serde_json::from_slice(body).map_err(|error| StreamError::Malformed(error.to_string()))?;
-    if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
-        return Err(StreamError::Provider(super::error::of_value(0, error)));
+    let response: Response = wire::read(body)?;
+    if let Some(failure) = wire::failure(&response.error, &response.x_groq, &Value::Null) {
+        return Err(StreamError::Provider(failure));
     }
-    let choices: Vec<Choice> = list(&value, "choices").iter().map(choice).collect();
+    let choices = response.choices.unwrap_or_default();
+    let choices = choices.into_iter().map(choice).collect::<Result<Vec<_>, _>>()?;
     if choices.is_empty() {
-        return Err(StreamError::Malformed("there is no choice".to_owned()));
+        return Err(StreamError::Malformed("the answer has no choices".to_owned()));
     }
     Ok(ChatResponse {
-        id: text(&value, "id").unwrap_or_default().to_owned(),
-        model: text(&value, "model").unwrap_or_default().to_owned(),
+        id: wire::non_empty(response.id).unwrap_or_default(),
+        model: wire::non_empty(response.model).unwrap_or_default(),
         choices,
-        usage: value.get("usage").and_then(usage),
+        usage: usage::of_chunk(&response.usage, &response.x_groq),
     })
 }
 
-fn choice(value: &Value) -> Choice {
-    let message = value.get("message").unwrap_or(&Value::Null);
+fn choice(choice: ResponseChoice) -> Result<Choice, StreamError> {
+    let Some(mut message) = choice.message else {
+        return Err(StreamError::Malformed("a choice has no message".to_owned()));
+    };
     let mut parts = Vec::new();
-    if let Some(words) = reasoning(message) {
-        let words = words.to_owned();
-        parts.push(Part::Reasoning(ReasoningPart { text: words, ..ReasoningPart::default() }));
+    if let Some(text) = message.take_reasoning() {
+        parts.push(Part::Reasoning(ReasoningPart { text, ..ReasoningPart::default() }));
     }
-    if let Some(words) = text(message, "content").filter(|words| !words.is_empty()) {
-        parts.push(Part::Text(words.to_owned()));
-    }
-    if let Some(words) = text(message, "refusal") {
-        parts.push(Part::Refusal(words.to_owned()));
-    }
-    let calls = list(message, "tool_calls");
-    for (at, call) in calls.iter().enumerate() {
-        let function = call.get("function").unwrap_or(&Value::Null);
+    parts.extend(message.take_content().map(Part::Text));
+    parts.extend(message.take_refusal().map(Part::Refusal));
+    let calls = message.take_calls();
+    let called = !calls.is_empty();
+    for (at, call) in calls.into_iter().enumerate() {
+        let mut function = call.function.unwrap_or_default();
+        let arguments = function.take_arguments();
         parts.push(Part::ToolCall(ToolCall {
-            id: text(call, "id").map_or_else(|| format!("call_{at}"), str::to_owned),
-            name: text(function, "name").unwrap_or_default().to_owned(),
-            arguments: match function.get("arguments") {
-                Some(Value::String(text)) if !text.is_empty() => text.clone(),
-                Some(object @ Value::Object(_)) => object.to_string(),
-                _ => "{}".to_owned(),
-            },
+            id: wire::non_empty(call.id).unwrap_or_else(|| format!("call_{at}")),
+            name: wire::non_empty(function.name).unwrap_or_default(),
+            arguments: if arguments.is_empty() { "{}".to_owned() } else { arguments },
             signature: None,
         }));
     }
-    Choice {
+    let finish = wire::finish(&choice.finish_reason)?;
+    Ok(Choice {
         parts,
-        finish: finish(text(value, "finish_reason"), !calls.is_empty()),
-        logprobs: value.get("logprobs").and_then(logprobs),
-    }
-}
-
-/// The visible thinking, under either of its names.
-pub(super) fn reasoning(message: &Value) -> Option<&str> {
-    let words = text(message, "reasoning_content").or_else(|| text(message, "reasoning"));
-    words.filter(|words| !words.is_empty())
-}
-
-/// Compatible servers write `""`, `eos` and more; what was written decides then.
-pub(super) fn finish(reason: Option<&str>, called: bool) -> Finish {
-    match reason {
-        Some("length" | "model_length" | "max_tokens") => Finish::Length,
-        Some("content_filter") => Finish::ContentFilter,
-        Some("tool_calls" | "function_call") => Finish::ToolCalls,
-        _ if called => Finish::ToolCalls,
-        _ => Finish::Stop,
-    }
-}
-
-pub(super) fn usage(value: &Value) -> Option<Usage> {
-    Some(Usage {
-        input: count(value, "prompt_tokens")?,
-        output: count(value, "completion_tokens").unwrap_or(0),
-        cached: value.get("prompt_tokens_details").and_then(|d| count(d, "cached_tokens")),
-        cache_write: value
-            .get("prompt_tokens_details")
-            .and_then(|d| count(d, "cache_write_tokens")),
-        reasoning: value
-            .get("completion_tokens_details")
-            .and_then(|d| count(d, "reasoning_tokens")),
+        finish: finish.unwrap_or_else(|| wire::finish_by_content(called)),
+        logprobs: wire::logprobs(&choice.logprobs),
     })
 }
 
-/// The usage of a chunk; Groq has a place of its own for it.
-pub(super) fn chunk_usage(chunk: &Value) -> Option<Usage> {
-    chunk.get("usage").and_then(usage).or_else(|| chunk.pointer("/x_groq/usage").and_then(usage))
-}
-
-pub(super) fn logprobs(value: &Value) -> Option<Vec<TokenLogprob>> {
-    let content = value.get("content")?.as_array()?;
-    let one =
-        |entry: &Value| Some((text(entry, "token")?.to_owned(), entry.get("logprob")?.as_f64()?));
-    let read = content.iter().filter_map(|entry| {
-        let (token, logprob) = one(entry)?;
-        let top = list(entry, "top_logprobs").iter().filter_map(one).collect();
-        Some(TokenLogprob { token, logprob, top })
-    });
-    Some(read.collect())
-}
-
 pub(super) fn encode(response: &ChatResponse, view: &View) -> Vec<u8> {
-    let choices: Vec<Value> = response
-        .choices
-        .iter()
-        .enumerate()
-        .map(|(index, choice)| {
-            json!({
-                "index": index,
-                "message": message(&choice.parts),
-                "finish_reason": finish_word(&choice.finish),
-                "logprobs": choice.logprobs.as_deref().map(write_logprobs),
-            })
+    let choices = response.choices.iter().enumerate().map(|(index, choice)| {
+        json!({
+            "index": index,
+            "message": message(&choice.parts),
+            "finish_reason": finish_word(&choice.finish),
+            "logprobs": choice.logprobs.as_deref().map(write_logprobs),
         })
-        .collect();
-    let mut value = json!({
-        "id": response.id, "object": "chat.completion", "created": view.created,
-        "model": view.model, "choices": choices,
     });
-    if let (Some(usage), Some(map)) = (response.usage, value.as_object_mut()) {
-        map.insert("usage".to_owned(), write_usage(usage));
+    let mut value = Map::from_iter([
+        ("id".to_owned(), json!(*answer_id(&response.id, view))),
+        ("object".to_owned(), json!("chat.completion")),
+        ("created".to_owned(), json!(view.created)),
+        ("model".to_owned(), json!(view.model)),
+        ("choices".to_owned(), choices.collect()),
+    ]);
+    if let Some(usage) = response.usage {
+        value.insert("usage".to_owned(), usage::write(usage));
     }
-    value.to_string().into_bytes()
+    Value::Object(value).to_string().into_bytes()
 }
 
-fn message(parts: &[Part]) -> Value {
-    let (mut content, mut thought, mut refusal) = (None::<String>, String::new(), None);
-    let (mut calls, mut details) = (Vec::new(), Vec::new());
+/// The id of an answer; the SDKs want one, and not every provider gives it.
+pub(super) fn answer_id<'a>(id: &'a str, view: &View) -> std::borrow::Cow<'a, str> {
+    if id.is_empty() { format!("chatcmpl-{:x}", view.created).into() } else { id.into() }
+}
+
+fn message(parts: &[Part]) -> Map<String, Value> {
+    let (mut content, mut refusal) = (None::<String>, None::<String>);
+    let (mut thought, mut details, mut calls) = (String::new(), Vec::new(), Vec::new());
     for part in parts {
         match part {
             Part::Text(words) => content.get_or_insert_default().push_str(words),
-            Part::Refusal(words) => refusal = Some(words.clone()),
-            Part::Reasoning(reasoning) => {
-                thought.push_str(&reasoning.text);
-                details.push(detail(reasoning, details.len()));
-            }
-            Part::ToolCall(call) => {
-                let mut value = json!({
-                    "id": call.id, "type": "function",
-                    "function": {"name": call.name, "arguments": call.arguments},
-                });
-                if let (Some(signature), Some(map)) = (&call.signature, value.as_object_mut()) {
-                    map.insert("extra_content".to_owned(), google(signature));
+            Part::Refusal(words) => refusal.get_or_insert_default().push_str(words),
+            Part::Reasoning(ReasoningPart { text, signature, redacted }) => {
+                thought.push_str(text);
+                if let Some(signature) = signature {
+                    let text = (!redacted).then_some(text.as_str());
+                    details.push(detail(text, signature, details.len()));
                 }
-                calls.push(value);
             }
+            Part::ToolCall(call) => calls.push(write_call(call)),
             Part::Audio { .. } | Part::File { .. } | Part::Image { .. } | Part::ToolResult(_) => {}
         }
     }
-    let mut value = Map::new();
-    value.insert("role".to_owned(), json!("assistant"));
-    value.insert("content".to_owned(), json!(content));
-    value.insert("refusal".to_owned(), json!(refusal));
+    if content.is_none() && refusal.is_none() && calls.is_empty() {
+        content = Some(String::new());
+    }
+    let mut value = Map::from_iter([
+        ("role".to_owned(), json!("assistant")),
+        ("content".to_owned(), json!(content)),
+        ("refusal".to_owned(), json!(refusal)),
+    ]);
     if !calls.is_empty() {
         value.insert("tool_calls".to_owned(), Value::Array(calls));
     }
-    if !details.is_empty() {
+    if !thought.is_empty() {
         value.insert("reasoning_content".to_owned(), json!(thought));
         value.insert("reasoning".to_owned(), json!(thought));
+    }
+    if !details.is_empty() {
         value.insert("reasoning_details".to_owned(), Value::Array(details));
     }
-    Value::Object(value)
+    value
 }
 
+fn write_call(call: &ToolCall) -> Value {
+    let mut written = Map::from_iter([
+        ("id".to_owned(), json!(call.id)),
+        ("type".to_owned(), json!("function")),
+        ("function".to_owned(), json!({"name": call.name, "arguments": call.arguments})),
+    ]);
+    if let Some(signature) = &call.signature {
+        written.insert("extra_content".to_owned(), google(signature));
+    }
+    Value::Object(written)
+}
+
+/// A signature beside a call, where Google's own OpenAI surface has it.
 pub(super) fn google(signature: &Signature) -> Value {
     json!({"google": {"thought_signature": signature.data}})
 }
 
-fn detail(reasoning: &ReasoningPart, index: usize) -> Value {
-    let signature = reasoning.signature.as_ref();
-    match signature {
-        Some(signature) if reasoning.redacted => json!({
+/// A block of thinking that a client must give back as it is. Without `text` it is encrypted whole.
+///
+/// Always one entry a block, in streams too: a client may merge entries by index or only collect
+/// them, and what it gives back is the same.
+pub(super) fn detail(text: Option<&str>, signature: &Signature, index: usize) -> Value {
+    let format = format_word(signature.dialect);
+    match text {
+        Some(text) => json!({
+            "type": "reasoning.text", "text": text, "signature": signature.data,
+            "format": format, "index": index,
+        }),
+        None => json!({
             "type": "reasoning.encrypted", "data": signature.data,
-            "format": format_word(signature.dialect), "index": index,
+            "format": format, "index": index,
         }),
-        Some(signature) => json!({
-            "type": "reasoning.text", "text": reasoning.text, "signature": signature.data,
-            "format": format_word(signature.dialect), "index": index,
-        }),
-        None => json!({"type": "reasoning.text", "text": reasoning.text, "index": index}),
-    }
-}
-
-/// The names that `OpenRouter` gave to the owners of signatures.
-pub(super) const fn format_word(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::AnthropicMessages => "anthropic-claude-v1",
-        Dialect::Gemini => "google-gemini-v1",
-        Dialect::OpenAiChat => "openai-responses-v1",
     }
 }
 
@@ -208,47 +173,200 @@ pub(super) const fn finish_word(finish: &Finish) -> &'static str {
     }
 }
 
-pub(super) fn write_usage(usage: Usage) -> Value {
-    let mut value = json!({
-        "prompt_tokens": usage.input,
-        "completion_tokens": usage.output,
-        "total_tokens": usage.total(),
-    });
-    let mut prompt = Map::new();
-    for (key, part) in [("cached_tokens", usage.cached), ("cache_write_tokens", usage.cache_write)]
-    {
-        if let Some(part) = part {
-            prompt.insert(key.to_owned(), json!(part));
-        }
-    }
-    if let Some(map) = value.as_object_mut() {
-        if !prompt.is_empty() {
-            map.insert("prompt_tokens_details".to_owned(), Value::Object(prompt));
-        }
-        if let Some(reasoning) = usage.reasoning {
-            let details = json!({"reasoning_tokens": reasoning});
-            map.insert("completion_tokens_details".to_owned(), details);
-        }
-    }
-    value
-}
-
 pub(super) fn write_logprobs(tokens: &[TokenLogprob]) -> Value {
-    let one = |token: &str, logprob: f64| json!({"token": token, "logprob": logprob, "bytes": token.as_bytes()});
-    let content: Vec<Value> = tokens
-        .iter()
-        .map(|entry| {
-            let mut value = one(&entry.token, entry.logprob);
-            let top = entry.top.iter().map(|(token, logprob)| one(token, *logprob)).collect();
-            if let Some(map) = value.as_object_mut() {
-                map.insert("top_logprobs".to_owned(), top);
-            }
-            value
-        })
-        .collect();
-    json!({"content": content, "refusal": null})
+    let one = |token: &str, logprob: f64| {
+        [
+            ("token".to_owned(), json!(token)),
+            ("logprob".to_owned(), json!(logprob.max(IMPOSSIBLE))),
+            ("bytes".to_owned(), json!(token.as_bytes())),
+        ]
+    };
+    let content = tokens.iter().map(|entry| {
+        let top = entry.top.iter().map(|(token, logprob)| Map::from_iter(one(token, *logprob)));
+        let mut value = Map::from_iter(one(&entry.token, entry.logprob));
+        value.insert("top_logprobs".to_owned(), top.collect());
+        value
+    });
+    json!({"content": content.collect::<Vec<_>>(), "refusal": null})
 }
 
 pub(super) fn model(model: &Model<'_>) -> Value {
     json!({"id": model.id, "object": "model", "created": model.created, "owned_by": model.owner})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::{Dialect, Usage};
+
+    fn view() -> View {
+        View { model: "asked".to_owned(), created: 255, include_usage: false }
+    }
+
+    fn written(parts: Vec<Part>, finish: Finish) -> Value {
+        let choices = vec![Choice { parts, finish, logprobs: None }];
+        let response = ChatResponse { choices, ..ChatResponse::default() };
+        serde_json::from_slice(&encode(&response, &view())).unwrap()
+    }
+
+    #[test]
+    fn answers_of_every_server_are_read_alike() {
+        let call = |id: &str, arguments: &str| {
+            Part::ToolCall(ToolCall {
+                id: id.to_owned(),
+                name: "f".to_owned(),
+                arguments: arguments.to_owned(),
+                signature: None,
+            })
+        };
+        let thought = |text: &str| {
+            Part::Reasoning(ReasoningPart { text: text.to_owned(), ..ReasoningPart::default() })
+        };
+        let text = || Part::Text("hi".to_owned());
+        for (message, reason, parts, finish) in [
+            (json!({"content": "hi", "refusal": null}), json!("stop"), vec![text()], Finish::Stop),
+            (json!({"content": "hi"}), json!("eos"), vec![text()], Finish::Stop),
+            (json!({"content": "hi"}), json!("length"), vec![text()], Finish::Length),
+            (
+                json!({"content": "hi", "reasoning_content": "hm", "reasoning": "hm"}),
+                Value::Null,
+                vec![thought("hm"), text()],
+                Finish::Stop,
+            ),
+            (
+                json!({"content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+                    {"type": "text", "text": "hi"},
+                ]}),
+                json!("stop"),
+                vec![thought("hm"), text()],
+                Finish::Stop,
+            ),
+            (
+                json!({"content": null, "refusal": "no"}),
+                json!("content_filter"),
+                vec![Part::Refusal("no".to_owned())],
+                Finish::ContentFilter,
+            ),
+            (
+                json!({"content": "", "tool_calls": [
+                    {"id": "a", "function": {"name": "f", "arguments": {"x": 1}}},
+                    {"function": {"name": "f", "arguments": ""}},
+                ]}),
+                json!(""),
+                vec![call("a", "{\"x\":1}"), call("call_1", "{}")],
+                Finish::ToolCalls,
+            ),
+            (
+                json!({"function_call": {"name": "f", "arguments": "{}"}}),
+                json!("function_call"),
+                vec![call("call_0", "{}")],
+                Finish::ToolCalls,
+            ),
+        ] {
+            let body = json!({"choices": [{"message": message, "finish_reason": reason}]});
+            let response = decode(body.to_string().as_bytes()).unwrap();
+            assert_eq!(response.choices[0].parts, parts, "{body}");
+            assert_eq!(response.choices[0].finish, finish, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_an_error_that_repeats_nothing() {
+        for body in
+            ["", "{}", r#"{"choices":[]}"#, r#"{"choices":"secret"}"#, r#"{"choices":[{}]}"#]
+        {
+            match decode(body.as_bytes()) {
+                Err(StreamError::Malformed(words)) => assert!(!words.contains("secret"), "{words}"),
+                other => panic!("{body}: {other:?}"),
+            }
+        }
+        for body in [
+            r#"{"error":{"message":"boom"}}"#,
+            r#"{"choices":[{"message":{"content":"a"},"finish_reason":"error"}]}"#,
+        ] {
+            assert!(matches!(decode(body.as_bytes()), Err(StreamError::Provider(_))), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_written_as_openai_would() {
+        let sign = |dialect, data: &str| Some(Signature { dialect, data: data.to_owned() });
+        let claude = Dialect::AnthropicMessages;
+        let thought =
+            ReasoningPart { text: "hm".to_owned(), signature: sign(claude, "s"), redacted: false };
+        let hidden =
+            ReasoningPart { signature: sign(claude, "d"), redacted: true, ..thought.clone() };
+        let value = written(
+            vec![
+                Part::Reasoning(thought),
+                Part::Reasoning(ReasoningPart { text: String::new(), ..hidden }),
+                Part::Text("a".to_owned()),
+                Part::Text("b".to_owned()),
+                Part::ToolCall(ToolCall {
+                    id: "c".to_owned(),
+                    name: "f".to_owned(),
+                    arguments: "{}".to_owned(),
+                    signature: sign(Dialect::Gemini, "g"),
+                }),
+            ],
+            Finish::ToolCalls,
+        );
+        let message = json!({
+            "role": "assistant", "content": "ab", "refusal": null,
+            "tool_calls": [{
+                "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"},
+                "extra_content": {"google": {"thought_signature": "g"}},
+            }],
+            "reasoning_content": "hm", "reasoning": "hm",
+            "reasoning_details": [
+                {"type": "reasoning.text", "text": "hm", "signature": "s",
+                 "format": "anthropic-claude-v1", "index": 0},
+                {"type": "reasoning.encrypted", "data": "d",
+                 "format": "anthropic-claude-v1", "index": 1},
+            ],
+        });
+        assert_eq!(
+            value,
+            json!({
+                "id": "chatcmpl-ff", "object": "chat.completion", "created": 255, "model": "asked",
+                "choices": [{
+                    "index": 0, "message": message, "finish_reason": "tool_calls", "logprobs": null,
+                }],
+            })
+        );
+    }
+
+    #[test]
+    fn content_is_null_only_where_something_stands_in_for_it() {
+        let content = |parts| written(parts, Finish::Length)["choices"][0]["message"].clone();
+        assert_eq!(content(vec![])["content"], "");
+        let refused = content(vec![Part::Refusal("no".to_owned())]);
+        assert_eq!((&refused["content"], &refused["refusal"]), (&Value::Null, &json!("no")));
+    }
+
+    #[test]
+    fn probabilities_carry_their_bytes_and_usage_only_what_is_known() {
+        let token = TokenLogprob {
+            token: "é".to_owned(),
+            logprob: f64::NEG_INFINITY,
+            top: vec![("e".to_owned(), -0.5)],
+        };
+        let response = ChatResponse {
+            id: "i".to_owned(),
+            choices: vec![Choice { logprobs: Some(vec![token]), ..Choice::default() }],
+            usage: Some(Usage { input: 1, output: 2, ..Usage::default() }),
+            ..ChatResponse::default()
+        };
+        let value: Value = serde_json::from_slice(&encode(&response, &view())).unwrap();
+        assert_eq!(
+            value["choices"][0]["logprobs"]["content"],
+            json!([{
+                "token": "é", "logprob": -9999.0, "bytes": [195, 169],
+                "top_logprobs": [{"token": "e", "logprob": -0.5, "bytes": [101]}],
+            }])
+        );
+        let usage = json!({"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3});
+        assert_eq!((&value["id"], &value["usage"]), (&json!("i"), &usage));
+    }
 }

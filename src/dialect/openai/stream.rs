@@ -1,27 +1,34 @@
-//! Streams, read and written.
+//! Reading an upstream's stream.
 //!
-//! What we write keeps a contract that OpenAI's SDKs accumulate by: the role first, `id`, `name` and
-//! `type` of a call once, arguments that join to JSON, one finish reason, usage only where asked for
-//! and then with no choices, `[DONE]` last and only after a complete answer.
+//! OpenAI's own streams are simple; compatible servers leave out what they please. So everything
+//! that a stream may lack is made up for here: the number of a call, a finish reason that says
+//! something, `[DONE]` itself. Only one thing is never made up: the end of an answer that was cut.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{error, response};
-use crate::dialect::{
-    ApiError, Decode, Delta, Encode, StreamError, Usage, View,
-    chat::{Finish, Signature},
-    json::{list, push_string, text},
-    sse::Event,
+use super::{
+    error, usage,
+    wire::{self, Call, Chunk, ChunkChoice},
 };
+use crate::dialect::{Decode, Delta, StreamError, sse::Event};
 
-/// Reads an upstream's stream.
+/// The state of one stream.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     started: bool,
+    /// The answer has ended, with a reason.
+    finished: bool,
+    /// The terminal marker has come.
     done: bool,
-    finish: Option<Option<String>>,
-    /// The upstream's index of each call, in the order in which the calls began.
-    calls: Vec<u64>,
+    /// The calls so far, in the order in which they began.
+    calls: Vec<Known>,
+}
+
+/// A call as the upstream names it.
+#[derive(Debug)]
+struct Known {
+    index: Option<u64>,
+    id: Option<String>,
 }
 
 impl Decode for Decoder {
@@ -30,25 +37,30 @@ impl Decode for Decoder {
             return Ok(());
         }
         if event.data.starts_with(b"[DONE]") {
-            self.done = true;
-            return Ok(());
+            return self.terminal(out);
         }
-        let chunk: Value = serde_json::from_slice(&event.data)
-            .map_err(|error| StreamError::Malformed(error.to_string()))?;
-        if let Some(failure) = chunk.get("error").filter(|error| !error.is_null()) {
-            return Err(StreamError::Provider(error::of_value(0, failure)));
+        if event.name == b"error" {
+            let told: Value = wire::read(&event.data)?;
+            let told = told.get("error").unwrap_or(&told);
+            return Err(StreamError::Provider(error::in_stream(told, None)));
         }
-        if !self.started && chunk.get("choices").is_some() {
-            self.started = true;
-            let field = |key| text(&chunk, key).unwrap_or_default().to_owned();
-            out.push(Delta::Start { id: field("id"), model: field("model") });
+        let chunk: Chunk<'_> = wire::read(&event.data)?;
+        if let Some(failure) = wire::failure(&chunk.error, &chunk.x_groq, &chunk.status_code) {
+            return Err(StreamError::Provider(failure));
         }
-        if let Some(choice) = chunk.get("choices").and_then(|choices| choices.get(0)) {
-            self.choice(choice, out);
+        // Several answers to one request have no place in the common form: the first is taken.
+        let mut choices = chunk.choices.unwrap_or_default().into_iter();
+        let choice = choices.find(|choice| choice.index.as_u64().unwrap_or(0) == 0);
+        if let Some(choice) = choice {
+            // Azure's first chunk has no choices and an empty id: it begins nothing.
+            if !self.started {
+                self.started = true;
+                let (id, model) = (wire::raw_text(chunk.id), wire::raw_text(chunk.model));
+                out.push(Delta::Start { id, model });
+            }
+            self.choice(choice, out)?;
         }
-        if let Some(usage) = response::chunk_usage(&chunk) {
-            out.push(Delta::Usage(usage));
-        }
+        out.extend(usage::of_chunk(&chunk.usage, &chunk.x_groq).map(Delta::Usage));
         Ok(())
     }
 
@@ -58,303 +70,307 @@ impl Decode for Decoder {
 
     fn end(&mut self, _out: &mut Vec<Delta>) -> Result<(), StreamError> {
         // Some servers never write [DONE]; a finish reason then has to do.
-        if self.done || self.finish.is_some() { Ok(()) } else { Err(StreamError::Truncated) }
+        if self.done || self.finished { Ok(()) } else { Err(StreamError::Truncated) }
     }
 }
 
 impl Decoder {
-    fn choice(&mut self, choice: &Value, out: &mut Vec<Delta>) {
-        let delta = choice.get("delta").unwrap_or(&Value::Null);
-        if let Some(words) = response::reasoning(delta) {
-            out.push(Delta::Reasoning(words.to_owned()));
+    fn terminal(&mut self, out: &mut Vec<Delta>) -> Result<(), StreamError> {
+        if !self.started {
+            return Err(StreamError::Malformed("the stream ended before an answer".to_owned()));
         }
-        if let Some(words) = text(delta, "content").filter(|words| !words.is_empty()) {
-            out.push(Delta::Text(words.to_owned()));
+        self.done = true;
+        if !self.finished {
+            self.finished = true;
+            out.push(Delta::Finish(wire::finish_by_content(!self.calls.is_empty())));
         }
-        if let Some(words) = text(delta, "refusal").filter(|words| !words.is_empty()) {
-            out.push(Delta::Refusal(words.to_owned()));
-        }
-        for (at, call) in list(delta, "tool_calls").iter().enumerate() {
-            self.call(call, at as u64, out);
-        }
-        if let Some(tokens) = choice.get("logprobs").and_then(response::logprobs) {
-            out.push(Delta::Logprobs(tokens));
-        }
-        if let Some(reason) = choice.get("finish_reason").filter(|reason| !reason.is_null())
-            && self.finish.is_none()
-        {
-            let reason = reason.as_str();
-            self.finish = Some(reason.map(str::to_owned));
-            out.push(Delta::Finish(response::finish(reason, !self.calls.is_empty())));
-        }
+        Ok(())
     }
 
-    fn call(&mut self, call: &Value, at: u64, out: &mut Vec<Delta>) {
-        let function = call.get("function").unwrap_or(&Value::Null);
-        let number = call.get("index").and_then(Value::as_u64).unwrap_or(at);
-        let known = self.calls.iter().position(|known| *known == number);
-        let index = known.unwrap_or(self.calls.len());
-        if known.is_none() {
-            self.calls.push(number);
+    fn choice(&mut self, choice: ChunkChoice, out: &mut Vec<Delta>) -> Result<(), StreamError> {
+        if self.finished {
+            return Ok(());
+        }
+        let mut said = choice.delta.unwrap_or_default();
+        out.extend(said.take_reasoning().map(Delta::Reasoning));
+        out.extend(said.take_content().map(Delta::Text));
+        out.extend(said.take_refusal().map(Delta::Refusal));
+        for call in said.take_calls() {
+            self.call(call, out);
+        }
+        out.extend(wire::logprobs(&choice.logprobs).map(Delta::Logprobs));
+        // Some servers write `""` all the way: that ends nothing.
+        if choice.finish_reason.as_str().is_some_and(|reason| !reason.is_empty()) {
+            let finish = wire::finish(&choice.finish_reason)?;
+            self.finished = true;
+            let called = !self.calls.is_empty();
+            out.push(Delta::Finish(finish.unwrap_or_else(|| wire::finish_by_content(called))));
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, call: Call, out: &mut Vec<Delta>) {
+        let id = wire::non_empty(call.id);
+        let number = call.index.as_u64();
+        let mut function = call.function.unwrap_or_default();
+        let index = self.known(number, id.as_deref()).unwrap_or_else(|| {
+            let index = self.calls.len();
             out.push(Delta::ToolCall {
                 index,
-                id: text(call, "id").map_or_else(|| format!("call_{index}"), str::to_owned),
-                name: text(function, "name").unwrap_or_default().to_owned(),
+                id: id.clone().unwrap_or_else(|| format!("call_{index}")),
+                name: wire::non_empty(function.name.take()).unwrap_or_default(),
                 signature: None,
             });
-        }
-        let fragment = match function.get("arguments") {
-            Some(Value::String(fragment)) => fragment.clone(),
-            Some(object @ Value::Object(_)) => object.to_string(),
-            _ => String::new(),
-        };
+            self.calls.push(Known { index: number, id });
+            index
+        });
+        let fragment = function.take_arguments();
         if !fragment.is_empty() {
             out.push(Delta::ToolArguments { index, fragment });
         }
     }
-}
 
-/// Writes a client's stream.
-#[derive(Debug)]
-pub(super) struct Encoder {
-    model: String,
-    created: u64,
-    include_usage: bool,
-    /// Everything of a chunk before its choices; made when the id is known.
-    prefix: Vec<u8>,
-    started: bool,
-    usage: Option<Usage>,
-    /// The call that is being written, and whether it has arguments yet.
-    open_call: Option<(usize, bool)>,
-    details: usize,
-    finished: bool,
-}
-
-impl Encoder {
-    pub(super) fn new(view: &View) -> Self {
-        Self {
-            model: view.model.clone(),
-            created: view.created,
-            include_usage: view.include_usage,
-            prefix: Vec::new(),
-            started: false,
-            usage: None,
-            open_call: None,
-            details: 0,
-            finished: false,
-        }
-    }
-
-    fn start(&mut self, id: &str, out: &mut Vec<u8>) {
-        if self.started {
-            return;
-        }
-        self.started = true;
-        self.prefix = format!(
-            "data: {{\"id\":{},\"object\":\"chat.completion.chunk\",\"created\":{},\"model\":{},",
-            Value::from(id),
-            self.created,
-            Value::from(self.model.as_str())
-        )
-        .into_bytes();
-        self.chunk(out, |out| out.extend_from_slice(br#"{"role":"assistant","content":""}"#));
-    }
-
-    /// One chunk around a delta.
-    fn chunk(&self, out: &mut Vec<u8>, delta: impl FnOnce(&mut Vec<u8>)) {
-        out.extend_from_slice(&self.prefix);
-        out.extend_from_slice(br#""choices":[{"index":0,"delta":"#);
-        delta(out);
-        out.extend_from_slice(br#","logprobs":null,"finish_reason":null}]"#);
-        self.close_chunk(out);
-    }
-
-    fn close_chunk(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(if self.include_usage { b",\"usage\":null}\n\n" } else { b"}\n\n" });
-    }
-
-    fn value(&self, delta: &Value, out: &mut Vec<u8>) {
-        self.chunk(out, |out| out.extend_from_slice(delta.to_string().as_bytes()));
-    }
-
-    /// A call without arguments still owes its `{}`.
-    fn close_call(&mut self, out: &mut Vec<u8>) {
-        if let Some((index, false)) = self.open_call.take() {
-            self.arguments(index, "{}", out);
-        }
-    }
-
-    fn arguments(&self, index: usize, fragment: &str, out: &mut Vec<u8>) {
-        self.value(
-            &json!({"tool_calls": [{"index": index, "function": {"arguments": fragment}}]}),
-            out,
-        );
-    }
-
-    fn detail(&mut self, mut detail: Value, signature: &Signature, out: &mut Vec<u8>) {
-        if let Some(map) = detail.as_object_mut() {
-            map.insert("format".to_owned(), json!(response::format_word(signature.dialect)));
-            map.insert("index".to_owned(), json!(self.details));
-        }
-        self.details += 1;
-        self.value(&json!({"reasoning_details": [detail]}), out);
-    }
-
-    fn finish(&mut self, finish: &Finish, out: &mut Vec<u8>) {
-        if self.finished {
-            return;
-        }
-        self.finished = true;
-        self.close_call(out);
-        out.extend_from_slice(&self.prefix);
-        let word = response::finish_word(finish);
-        let choice = format!(
-            r#""choices":[{{"index":0,"delta":{{}},"logprobs":null,"finish_reason":"{word}"}}]"#
-        );
-        out.extend_from_slice(choice.as_bytes());
-        self.close_chunk(out);
-    }
-}
-
-impl Encode for Encoder {
-    fn delta(&mut self, delta: Delta, out: &mut Vec<u8>) {
-        if let Delta::Start { id, .. } = &delta {
-            return self.start(id, out);
-        }
-        if !matches!(delta, Delta::Usage(_)) {
-            self.start("chatcmpl-0", out);
-        }
-        match delta {
-            Delta::Start { .. } => {}
-            Delta::Text(words) => self.chunk(out, |out| {
-                out.extend_from_slice(br#"{"content":"#);
-                push_string(out, &words);
-                out.push(b'}');
-            }),
-            Delta::Reasoning(words) => self.chunk(out, |out| {
-                out.extend_from_slice(br#"{"reasoning_content":"#);
-                push_string(out, &words);
-                out.extend_from_slice(br#","reasoning":"#);
-                push_string(out, &words);
-                out.push(b'}');
-            }),
-            Delta::Refusal(words) => self.value(&json!({"refusal": words}), out),
-            Delta::ReasoningSignature(signature) => {
-                let detail = json!({"type": "reasoning.text", "signature": signature.data});
-                self.detail(detail, &signature, out);
-            }
-            Delta::RedactedReasoning(signature) => {
-                let detail = json!({"type": "reasoning.encrypted", "data": signature.data});
-                self.detail(detail, &signature, out);
-            }
-            Delta::ToolCall { index, id, name, signature } => {
-                self.close_call(out);
-                self.open_call = Some((index, false));
-                let mut call = json!({
-                    "index": index, "id": id, "type": "function",
-                    "function": {"name": name, "arguments": ""},
-                });
-                if let (Some(signature), Some(map)) = (signature, call.as_object_mut()) {
-                    map.insert("extra_content".to_owned(), response::google(&signature));
-                }
-                self.value(&json!({"tool_calls": [call]}), out);
-            }
-            Delta::ToolArguments { index, fragment } => {
-                if let Some((open, begun)) = &mut self.open_call {
-                    *begun |= *open == index;
-                }
-                self.arguments(index, &fragment, out);
-            }
-            Delta::Logprobs(tokens) => {
-                out.extend_from_slice(&self.prefix);
-                let choice = json!([{
-                    "index": 0, "delta": {}, "finish_reason": null,
-                    "logprobs": response::write_logprobs(&tokens),
-                }]);
-                out.extend_from_slice(format!("\"choices\":{choice}").as_bytes());
-                self.close_chunk(out);
-            }
-            Delta::Usage(usage) => {
-                self.usage = Some(self.usage.map_or(usage, |older| older.merged(usage)));
-            }
-            Delta::Finish(finish) => self.finish(&finish, out),
-        }
-    }
-
-    fn complete(&mut self, out: &mut Vec<u8>) {
-        self.start("chatcmpl-0", out);
-        self.finish(&Finish::Stop, out);
-        if let (true, Some(usage)) = (self.include_usage, self.usage) {
-            out.extend_from_slice(&self.prefix);
-            let usage = response::write_usage(usage);
-            out.extend_from_slice(format!("\"choices\":[],\"usage\":{usage}}}\n\n").as_bytes());
-        }
-        out.extend_from_slice(b"data: [DONE]\n\n");
-    }
-
-    fn fail(&mut self, error: &ApiError, _request_id: &str, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("data: {}\n\n", error::encode(error)).as_bytes());
+    /// Which call a piece belongs to. Some servers number no call, and some all of them 0: then a
+    /// new id is a new call, and a piece without one belongs to the last.
+    fn known(&self, number: Option<u64>, id: Option<&str>) -> Option<usize> {
+        self.calls.iter().rposition(|known| {
+            let same_number = number.is_none() || known.index.is_none() || known.index == number;
+            let same_id = id.is_none() || known.id.is_none() || known.id.as_deref() == id;
+            same_number && same_id
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::dialect::sse;
+    use bytes::Bytes;
+    use proptest::prelude::*;
 
-    fn read(stream: &str) -> (Vec<Delta>, Result<(), StreamError>) {
-        let mut decoder = Decoder::default();
-        let mut out = Vec::new();
-        for raw in sse::events(stream.as_bytes()) {
-            if let Err(error) = decoder.event(&Event::parse(raw), &mut out) {
-                return (out, Err(error));
+    use super::*;
+    use crate::dialect::{
+        Usage,
+        chat::Finish,
+        sse::{self, Framer},
+    };
+
+    type Read = (Vec<Delta>, Result<(), StreamError>);
+
+    fn read(pieces: &[&[u8]]) -> Read {
+        let (mut framer, mut decoder, mut out) = (Framer::default(), Decoder::default(), vec![]);
+        for piece in pieces {
+            let whole = framer.push(Bytes::copy_from_slice(piece)).unwrap();
+            for raw in sse::events(&whole) {
+                if let Err(error) = decoder.event(&Event::parse(raw), &mut out) {
+                    return (out, Err(error));
+                }
             }
         }
         let end = decoder.end(&mut out);
         (out, end)
     }
 
-    #[test]
-    fn what_is_written_reads_back_the_same() {
-        let view = View { model: "m".to_owned(), created: 1, include_usage: true };
-        let call = |index, id: &str| Delta::ToolCall {
-            index,
-            id: id.to_owned(),
-            name: "f".to_owned(),
-            signature: None,
-        };
-        let usage = Usage { input: 5, cached: Some(2), output: 3, ..Usage::default() };
-        let deltas = vec![
-            Delta::Start { id: "a".to_owned(), model: "m".to_owned() },
-            Delta::Reasoning("hm".to_owned()),
-            Delta::Text("say \"hi\"\n".to_owned()),
-            call(0, "c0"),
-            call(1, "c1"),
-            Delta::ToolArguments { index: 1, fragment: "{\"x\":1}".to_owned() },
-            Delta::Finish(Finish::ToolCalls),
-            Delta::Usage(usage),
-        ];
-        let mut encoder = Encoder::new(&view);
-        let mut bytes = Vec::new();
-        for delta in deltas.clone() {
-            encoder.delta(delta, &mut bytes);
-        }
-        encoder.complete(&mut bytes);
-        let text = String::from_utf8(bytes).unwrap();
-        assert!(text.ends_with("data: [DONE]\n\n"));
-        let (mut found, end) = read(&text);
-        assert_eq!(end, Ok(()));
-        let empty = Delta::ToolArguments { index: 0, fragment: "{}".to_owned() };
-        let at = found.iter().position(|delta| *delta == empty).expect("a call owes its {}");
-        found.remove(at);
-        assert_eq!(found, deltas);
+    /// A stream of chunks, each given as its choice.
+    fn chunks(choices: &[&str]) -> String {
+        let chunks = choices.iter().map(|choice| {
+            format!("data: {{\"id\":\"i\",\"model\":\"m\",\"choices\":[{choice}]}}\n\n")
+        });
+        chunks.collect()
+    }
+
+    fn start() -> Delta {
+        Delta::Start { id: "i".to_owned(), model: "m".to_owned() }
+    }
+
+    fn text(words: &str) -> Delta {
+        Delta::Text(words.to_owned())
+    }
+
+    fn call(index: usize, id: &str) -> Delta {
+        Delta::ToolCall { index, id: id.to_owned(), name: "f".to_owned(), signature: None }
+    }
+
+    fn arguments(index: usize, fragment: &str) -> Delta {
+        Delta::ToolArguments { index, fragment: fragment.to_owned() }
+    }
+
+    const WHOLE: &str = concat!(
+        ": OPENROUTER PROCESSING\n\n",
+        r#"data: {"id":"","model":"","choices":[],"prompt_filter_results":[]}"#,
+        "\n\n",
+        r#"data: {"id":"i","model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#,
+        "\r\n\r\n",
+        r#"data: {"choices":[{"index":0,"delta":{"reasoning":"h\u00e9"},"finish_reason":null}],"usage":null}"#,
+        "\n\n",
+        r#"data: {"choices":[{"index":0,"delta":{"content":"hi \"you\""}}]}"#,
+        "\n\n",
+        r#"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+        "\n\n",
+        r#"data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#,
+        "\n\ndata: [DONE]\n\n",
+    );
+
+    fn whole() -> Vec<Delta> {
+        vec![
+            start(),
+            Delta::Reasoning("hé".to_owned()),
+            text("hi \"you\""),
+            Delta::Finish(Finish::Stop),
+            Delta::Usage(Usage { input: 3, output: 2, ..Usage::default() }),
+        ]
     }
 
     #[test]
-    fn a_cut_stream_is_truncated_and_a_failed_one_says_so() {
-        let begun = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
-        assert_eq!(read(begun).1, Err(StreamError::Truncated));
-        let failed = format!("{begun}data: {{\"error\":{{\"message\":\"boom\"}}}}\n\n");
-        assert!(matches!(read(&failed).1, Err(StreamError::Provider(_))));
+    fn a_stream_is_read_whole() {
+        assert_eq!(read(&[WHOLE.as_bytes()]), (whole(), Ok(())));
+    }
+
+    #[test]
+    fn what_servers_leave_out_is_made_up_for() {
+        let done = "data: [DONE]\n\n";
+        for (name, stream, deltas) in [
+            (
+                "no [DONE]",
+                chunks(&[r#"{"delta":{"content":"a"}}"#, r#"{"finish_reason":"length"}"#]),
+                vec![text("a"), Delta::Finish(Finish::Length)],
+            ),
+            (
+                "a finish reason that nobody knows, without a delta",
+                chunks(&[
+                    r#"{"delta":{"content":"a"}}"#,
+                    r#"{"delta":null,"finish_reason":"eos"}"#,
+                ]),
+                vec![text("a"), Delta::Finish(Finish::Stop)],
+            ),
+            (
+                "an empty finish reason all the way",
+                chunks(&[
+                    r#"{"delta":{"content":"a"},"finish_reason":""}"#,
+                    r#"{"delta":{"content":"b"},"finish_reason":""}"#,
+                ]) + done,
+                vec![text("a"), text("b"), Delta::Finish(Finish::Stop)],
+            ),
+            (
+                "stop after calls",
+                chunks(&[
+                    r#"{"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":"{}"}}]}}"#,
+                    r#"{"finish_reason":"stop"}"#,
+                ]) + done,
+                vec![call(0, "c"), arguments(0, "{}"), Delta::Finish(Finish::ToolCalls)],
+            ),
+            (
+                "calls without numbers, arguments as an object",
+                chunks(&[
+                    r#"{"delta":{"tool_calls":[{"id":"c","function":{"name":"f","arguments":{"x":1}}}]}}"#,
+                    r#"{"delta":{"tool_calls":[{"id":"d","function":{"name":"f"}}]}}"#,
+                    r#"{"delta":{"tool_calls":[{"function":{"arguments":"{}"}}]}}"#,
+                ]) + done,
+                vec![
+                    call(0, "c"),
+                    arguments(0, "{\"x\":1}"),
+                    call(1, "d"),
+                    arguments(1, "{}"),
+                    Delta::Finish(Finish::ToolCalls),
+                ],
+            ),
+            (
+                "calls that all have the number 0",
+                chunks(&[
+                    r#"{"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"f"}}]}}"#,
+                    r#"{"delta":{"tool_calls":[{"index":0,"id":"d","function":{"name":"f"}}]}}"#,
+                ]) + done,
+                vec![call(0, "c"), call(1, "d"), Delta::Finish(Finish::ToolCalls)],
+            ),
+            (
+                "calls in turns, with ids repeated, and one without an id",
+                chunks(&[
+                    r#"{"delta":{"tool_calls":[{"index":2,"id":"c","function":{"name":"f"}},{"index":5,"function":{"name":"f"}}]}}"#,
+                    r#"{"delta":{"tool_calls":[{"index":5,"function":{"arguments":"{"}},{"index":2,"id":"c","function":{"name":"f","arguments":"{"}}]}}"#,
+                    r#"{"finish_reason":"tool_calls"}"#,
+                ]) + done,
+                vec![
+                    call(0, "c"),
+                    call(1, "call_1"),
+                    arguments(1, "{"),
+                    arguments(0, "{"),
+                    Delta::Finish(Finish::ToolCalls),
+                ],
+            ),
+            (
+                "usage of Groq, and a second answer that was not asked for",
+                chunks(&[
+                    r#"{"index":1,"delta":{"content":"b"}}"#,
+                    r#"{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}"#,
+                ]) + "data: {\"x_groq\":{\"usage\":{\"prompt_tokens\":1}}}\n\n"
+                    + done,
+                vec![
+                    text("a"),
+                    Delta::Finish(Finish::Stop),
+                    Delta::Usage(Usage { input: 1, ..Usage::default() }),
+                ],
+            ),
+        ] {
+            let mut expected = vec![start()];
+            expected.extend(deltas);
+            assert_eq!(read(&[stream.as_bytes()]), (expected, Ok(())), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_failure_inside_a_stream_is_one_wherever_it_stands() {
+        let begun = chunks(&[r#"{"delta":{"content":"a"}}"#]);
+        for failed in [
+            r#"data: {"error":{"message":"boom"}}"#,
+            r#"data: {"error":"boom","choices":[]}"#,
+            r#"data: {"x_groq":{"error":"boom"}}"#,
+            r#"data: {"choices":[{"delta":{},"finish_reason":"insufficient_system_resource"}]}"#,
+            "event: error\ndata: {\"message\":\"boom\"}",
+        ] {
+            let stream = format!("{begun}{failed}\n\ndata: [DONE]\n\n");
+            let (deltas, end) = read(&[stream.as_bytes()]);
+            assert!(matches!(end, Err(StreamError::Provider(_))), "{failed}");
+            assert_eq!(deltas, [start(), text("a")], "{failed}");
+        }
+        for broken in ["data: {\n\n", "data: {\"choices\":\"secret\"}\n\n", "data: [DONE]\n\n"] {
+            match read(&[broken.as_bytes()]).1 {
+                Err(StreamError::Malformed(words)) => assert!(!words.contains("secret")),
+                other => panic!("{broken}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_finish_reason_ends_nothing() {
+        let cut = chunks(&[r#"{"delta":{"content":"a"},"finish_reason":""}"#]);
+        assert_eq!(read(&[cut.as_bytes()]).1, Err(StreamError::Truncated));
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_deltas(cuts in prop::collection::vec(0..WHOLE.len(), 0..9)) {
+            let mut cuts = cuts;
+            cuts.sort_unstable();
+            let (mut pieces, mut from) = (Vec::new(), 0);
+            for cut in cuts {
+                pieces.push(&WHOLE.as_bytes()[from..cut]);
+                from = cut;
+            }
+            pieces.push(&WHOLE.as_bytes()[from..]);
+            prop_assert_eq!(read(&pieces), (whole(), Ok(())));
+        }
+
+        #[test]
+        fn a_cut_stream_is_complete_only_after_its_finish(cut in 0..WHOLE.len()) {
+            let (before, after) = WHOLE.split_once("\"stop\"").unwrap();
+            let ends = before.len() + "\"stop\"".len() + after.find("\n\n").unwrap() + 2;
+            let (deltas, end) = read(&[&WHOLE.as_bytes()[..cut]]);
+            let finished = deltas.iter().any(|delta| matches!(delta, Delta::Finish(_)));
+            prop_assert_eq!(finished, cut >= ends);
+            prop_assert_eq!(end, if finished { Ok(()) } else { Err(StreamError::Truncated) });
+        }
+
+        #[test]
+        fn arbitrary_events_are_no_danger(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _read = read(&[b"data: ", bytes.as_slice(), b"\n\n"]);
+        }
     }
 }

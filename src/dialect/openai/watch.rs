@@ -1,14 +1,26 @@
 //! Looking into an untouched stream: a few searches an event, a parse where one is due.
 //!
-//! Most events are one delta of text among hundreds. They are recognised by what they lack, so a
-//! token costs three searches of some two hundred bytes.
+//! Most events are one delta of text among hundreds. Once the answer has begun they are recognised
+//! by what they lack, so a token costs three searches of some two hundred bytes. The searches cannot
+//! be fooled by what the model writes: inside a string its quotes are escaped.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde_json::Value;
 
-use super::{error, response};
-use crate::dialect::{Seen, Usage, Watch, sse::Event};
+use super::{
+    error, usage,
+    wire::{self, Chunk, Said},
+};
+use crate::dialect::{Seen, StreamError, Usage, Watch, sse::Event};
 
+/// Keys whose value decides what an event is, unless it is null. Set up once for all streams.
+static TELLING: LazyLock<[Finder<'static>; 3]> = LazyLock::new(|| {
+    ["\"usage\"", "\"finish_reason\"", "\"error\""].map(|key| Finder::new(key.as_bytes()))
+});
+
+/// The state of one stream.
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
     begun: bool,
@@ -19,22 +31,33 @@ pub(super) struct Watcher {
 
 impl Watch for Watcher {
     fn event(&mut self, raw: &[u8]) -> Seen {
-        if raw.starts_with(b"data: [DONE]") || raw.starts_with(b"data:[DONE]") {
+        let data = raw.strip_prefix(b"data:").map(<[u8]>::trim_ascii_start);
+        if data.is_some_and(|data| data.starts_with(b"[DONE]")) {
             self.terminal = true;
             return Seen::Terminal;
         }
-        let suspicious = !self.begun
-            || has_value(raw, b"\"usage\"")
-            || has_value(raw, b"\"finish_reason\"")
-            || has_value(raw, b"\"error\"");
-        if !suspicious {
+        // An event that begins with another field is rare, and one of them is an error.
+        if self.begun && data.is_some() && !TELLING.iter().any(|key| has_value(raw, key)) {
             // Half an object is worse than none: a client's parser would fail on it.
-            let whole = raw.starts_with(b":") || raw.trim_ascii_end().ends_with(b"}");
+            let whole = raw.trim_ascii_end().ends_with(b"}");
             return if whole { Seen::Content } else { Seen::Error(error::unreadable()) };
         }
         let event = Event::parse(raw);
-        let Ok(chunk) = serde_json::from_slice::<Value>(&event.data) else { return Seen::Idle };
-        self.read(&chunk)
+        if event.data.is_empty() {
+            return Seen::Idle;
+        }
+        if event.data.starts_with(b"[DONE]") {
+            self.terminal = true;
+            return Seen::Terminal;
+        }
+        if event.name == b"error" {
+            let told = serde_json::from_slice::<Value>(&event.data).unwrap_or_default();
+            return Seen::Error(error::in_stream(told.get("error").unwrap_or(&told), None));
+        }
+        match wire::read(&event.data) {
+            Ok(chunk) => self.chunk(chunk),
+            Err(_) => Seen::Error(error::unreadable()),
+        }
     }
 
     fn is_complete(&self) -> bool {
@@ -48,41 +71,42 @@ impl Watch for Watcher {
 }
 
 impl Watcher {
-    fn read(&mut self, chunk: &Value) -> Seen {
-        if let Some(failure) = chunk.get("error").filter(|error| !error.is_null()) {
-            return Seen::Error(error::of_value(0, failure));
+    fn chunk(&mut self, chunk: Chunk<'_>) -> Seen {
+        if let Some(failure) = wire::failure(&chunk.error, &chunk.x_groq, &chunk.status_code) {
+            return Seen::Error(failure);
         }
-        if let Some(usage) = response::chunk_usage(chunk) {
-            self.usage = Some(usage);
+        let usage = usage::of_chunk(&chunk.usage, &chunk.x_groq);
+        self.usage = usage.or(self.usage);
+        let choices = chunk.choices.unwrap_or_default();
+        if choices.is_empty() {
+            return if usage.is_some() { Seen::Usage } else { Seen::Idle };
         }
-        let Some(choice) = chunk.get("choices").and_then(|choices| choices.get(0)) else {
-            return if self.usage.is_some() { Seen::Usage } else { Seen::Idle };
-        };
-        let ended = choice.get("finish_reason").is_some_and(|reason| !reason.is_null());
-        self.finished |= ended;
-        let content = choice.get("delta").and_then(Value::as_object).is_some_and(|delta| {
-            delta.iter().any(|(key, value)| key != "role" && !is_empty(value))
-        });
-        self.begun |= ended || content;
+        for choice in choices {
+            if choice.finish_reason.as_str().is_some_and(|reason| !reason.is_empty()) {
+                if let Err(StreamError::Provider(failure)) = wire::finish(&choice.finish_reason) {
+                    return Seen::Error(failure);
+                }
+                self.finished = true;
+            }
+            self.begun |= self.finished || choice.delta.is_some_and(says_something);
+        }
         if self.begun { Seen::Content } else { Seen::Idle }
     }
 }
 
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
-    }
+fn says_something(mut said: Said) -> bool {
+    said.take_reasoning().is_some()
+        || said.take_content().is_some()
+        || said.take_refusal().is_some()
+        || !said.take_calls().is_empty()
 }
 
-/// Whether the key stands there with something other than null.
-fn has_value(raw: &[u8], key: &[u8]) -> bool {
-    memmem::find_iter(raw, key).any(|at| {
-        let rest = raw.get(at + key.len()..).unwrap_or_default();
-        let rest = rest.trim_ascii_start();
-        let Some(value) = rest.strip_prefix(b":") else { return false };
+/// Whether a key stands there with something other than null.
+fn has_value(raw: &[u8], key: &Finder<'_>) -> bool {
+    key.find_iter(raw).any(|at| {
+        let rest = raw.get(at + key.needle().len()..).unwrap_or_default();
+        // Without a colon it is a value that reads like a key.
+        let Some(value) = rest.trim_ascii_start().strip_prefix(b":") else { return false };
         !value.trim_ascii_start().starts_with(b"null")
     })
 }
@@ -90,20 +114,27 @@ fn has_value(raw: &[u8], key: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::ErrorClass;
 
     fn chunk(delta: &str, finish: &str) -> String {
         format!(
-            "data: {{\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}],\"usage\":null}}\n\n"
+            "data: {{\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}],\
+             \"usage\":null}}\n\n"
         )
     }
 
     #[test]
     fn a_stream_is_idle_until_its_first_content_and_complete_at_its_end() {
         let mut watch = Watcher::default();
-        let role = chunk(r#"{"role":"assistant","content":""}"#, "null");
-        assert_eq!(watch.event(role.as_bytes()), Seen::Idle);
-        assert_eq!(watch.event(b": ping\n\n"), Seen::Idle);
-        let word = chunk(r#"{"content":"say \"usage\": 1"}"#, "null");
+        for idle in [
+            chunk(r#"{"role":"assistant","content":""}"#, "null"),
+            chunk(r#"{"content":null,"tool_calls":[]}"#, r#""""#),
+            ": ping\n\n".to_owned(),
+            "data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n".to_owned(),
+        ] {
+            assert_eq!(watch.event(idle.as_bytes()), Seen::Idle, "{idle}");
+        }
+        let word = chunk(r#"{"content":"say \"usage\": 1, \"error\": 2"}"#, "null");
         assert_eq!(watch.event(word.as_bytes()), Seen::Content);
         assert!(!watch.is_complete());
         assert_eq!(watch.event(chunk("{}", r#""stop""#).as_bytes()), Seen::Content);
@@ -112,14 +143,53 @@ mod tests {
             b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\n";
         assert_eq!(watch.event(usage), Seen::Usage);
         assert_eq!(watch.usage().unwrap().output, 2);
+        let empty = b"data: {\"choices\":[],\"usage\":null,\"error\":\"\"}\n\n";
+        assert_eq!(watch.event(empty), Seen::Idle);
         assert_eq!(watch.event(b"data: [DONE]\n\n"), Seen::Terminal);
     }
 
     #[test]
-    fn an_error_inside_a_stream_is_seen_after_its_beginning() {
+    fn every_kind_of_content_begins_an_answer() {
+        for delta in [
+            r#"{"content":"a"}"#,
+            r#"{"reasoning":"a"}"#,
+            r#"{"reasoning_content":"a"}"#,
+            r#"{"refusal":"a"}"#,
+            r#"{"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":""}}]}"#,
+        ] {
+            let seen = Watcher::default().event(chunk(delta, "null").as_bytes());
+            assert_eq!(seen, Seen::Content, "{delta}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_seen_wherever_it_stands() {
+        for (error, class) in [
+            ("data: {\"error\":{\"message\":\"boom\"}}\n\n", ErrorClass::Server),
+            ("data: {\"error\":{\"code\":429}}\n\n", ErrorClass::RateLimited),
+            ("data: {\"x_groq\":{\"error\":\"boom\"}}\n\n", ErrorClass::Server),
+            ("event: error\ndata: {\"message\":\"boom\"}\n\n", ErrorClass::Server),
+            ("data: {\"choices\":[{\"delta\":\n\n", ErrorClass::Server),
+            (
+                "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"error\"}]}\n\n",
+                ErrorClass::Server,
+            ),
+        ] {
+            for begun in [false, true] {
+                let mut watch = Watcher { begun, ..Watcher::default() };
+                let Seen::Error(found) = watch.event(error.as_bytes()) else { panic!("{error}") };
+                assert_eq!(found.class, class, "{error}");
+                assert!(!watch.is_complete());
+            }
+        }
+    }
+
+    #[test]
+    fn usage_beside_content_is_counted_and_stays() {
         let mut watch = Watcher::default();
-        watch.event(chunk(r#"{"content":"a"}"#, "null").as_bytes());
-        let error = b"data: {\"error\":{\"message\":\"boom\"}}\n\n";
-        assert!(matches!(watch.event(error), Seen::Error(_)));
+        let both = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\
+            \"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n";
+        assert_eq!(watch.event(both), Seen::Content);
+        assert_eq!(watch.usage().unwrap().input, 3);
     }
 }

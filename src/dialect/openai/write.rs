@@ -1,85 +1,161 @@
-//! Writing a request for an OpenAI or compatible target from the common form.
+//! Writing a request for an OpenAI or compatible target: everything but the conversation, which
+//! [`super::write_messages`] writes.
+//!
+//! Who asks for this speaks another dialect: a request in OpenAI's own passes untouched. So nothing
+//! of [`ChatRequest::rest`] has a meaning here, and losses are named as such a client names them.
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::write_messages;
 use crate::dialect::{
     ChatRequest, Encoded, Loss, Refusal, Target,
-    chat::{
-        Effort, Message, OutputFormat, Part, Reasoning, Role, Source, Tool, ToolChoice, ToolResult,
-    },
-    traits::Thinking,
+    chat::{Effort, OutputFormat, Reasoning, Sampling, Tool, ToolChoice},
+    traits::{Thinking, Traits},
 };
 
 /// OpenAI takes four stop texts.
 const MOST_STOPS: usize = 4;
 
+/// The name of a schema whose author gave none; OpenAI wants one.
+const SCHEMA_NAME: &str = "answer";
+
 pub(super) fn encode(request: &ChatRequest, target: &Target<'_>) -> Result<Encoded, Refusal> {
     let traits = target.traits;
-    let mut losses: Vec<Loss> = request.rest.keys().cloned().map(Loss::dropped).collect();
-    let mut body = Map::new();
-    let mut put = |key: &str, value: Value| {
-        if !value.is_null() {
-            body.insert(key.to_owned(), value);
-        }
-    };
-    put("model", json!(target.model));
-    let mut messages = Vec::new();
-    for message in &request.messages {
-        write_message(message, traits.developer_role, &mut messages, &mut losses)?;
+    let several = request.choices.is_some_and(|choices| choices > 1);
+    if several && request.stream {
+        return Err(Refusal::at("n", "a translated stream has one answer; ask for one at a time"));
     }
-    put("messages", Value::Array(messages));
+    let mut writer = Writer {
+        body: Map::new(),
+        losses: request.rest.keys().cloned().map(Loss::dropped).collect(),
+    };
+    writer.put("model", json!(target.model));
+    let messages = write_messages::encode(request, traits, &mut writer.losses)?;
+    writer.put("messages", Value::Array(messages));
     if request.stream {
-        put("stream", json!(true));
-        put("stream_options", json!({"include_usage": true}));
+        writer.put("stream", json!(true));
+        // Asked for whether the client did or not: the bill needs it.
+        writer.put("stream_options", json!({"include_usage": true}));
     }
     let limit = if traits.max_completion_tokens { "max_completion_tokens" } else { "max_tokens" };
-    put(limit, json!(request.max_output_tokens));
-    let sampling = &request.sampling;
-    for (key, value) in [
-        ("temperature", json!(sampling.temperature)),
-        ("top_p", json!(sampling.top_p)),
-        ("frequency_penalty", json!(sampling.frequency_penalty)),
-        ("presence_penalty", json!(sampling.presence_penalty)),
-    ] {
-        if traits.sampling || value.is_null() {
-            put(key, value);
-        } else {
-            losses.push(Loss::dropped(key));
-        }
-    }
-    put("seed", json!(sampling.seed));
-    put("logit_bias", json!(sampling.logit_bias));
-    if sampling.top_k.is_some() {
-        losses.push(Loss::dropped("top_k"));
-    }
+    writer.put(limit, json!(request.max_output_tokens));
+    writer.sampling(&request.sampling, traits);
     if !request.stop.is_empty() {
         if request.stop.len() > MOST_STOPS {
-            losses.push(Loss::clamped("stop_sequences"));
+            writer.losses.push(Loss::clamped("stop_sequences"));
         }
-        put("stop", json!(request.stop.iter().take(MOST_STOPS).collect::<Vec<_>>()));
+        writer.put("stop", json!(request.stop.iter().take(MOST_STOPS).collect::<Vec<_>>()));
     }
     if let Some(top) = request.logprobs {
-        put("logprobs", json!(true));
-        put("top_logprobs", json!(top));
+        writer.put("logprobs", json!(true));
+        writer.put("top_logprobs", if top > 0 { json!(top) } else { Value::Null });
     }
-    put("n", json!(request.choices));
-    put("user", json!(request.user));
-    if !request.tools.is_empty() {
-        put("tools", request.tools.iter().map(tool).collect());
-        put("parallel_tool_calls", json!(request.parallel_tool_calls));
-    }
-    put("tool_choice", choice(request.tool_choice.as_ref()));
-    put("response_format", format(&request.output));
+    writer.put("n", json!(request.choices));
+    writer.put("user", json!(request.user));
+    writer.tools(request, traits);
+    writer.output(&request.output, traits);
     if let Some(reasoning) = &request.reasoning {
-        match traits.thinking {
-            Thinking::None => losses.push(Loss::dropped("thinking")),
-            Thinking::Always | Thinking::Budget | Thinking::Effort => {
-                put("reasoning_effort", json!(effort(reasoning).map(Effort::as_str)));
-            }
+        writer.reasoning(reasoning, traits);
+    }
+    let Writer { body, losses } = writer;
+    Ok(Encoded { body: Bytes::from(Value::Object(body).to_string()), losses })
+}
+
+struct Writer {
+    body: Map<String, Value>,
+    losses: Vec<Loss>,
+}
+
+impl Writer {
+    fn put(&mut self, key: &str, value: Value) {
+        if !value.is_null() {
+            self.body.insert(key.to_owned(), value);
         }
     }
-    Ok(Encoded { body: Bytes::from(Value::Object(body).to_string()), losses })
+
+    /// Models without sampling take the defaults, so saying the default loses nothing.
+    fn sampling(&mut self, sampling: &Sampling, traits: &Traits) {
+        for (key, value, default) in [
+            ("temperature", sampling.temperature, 1.0),
+            ("top_p", sampling.top_p, 1.0),
+            ("frequency_penalty", sampling.frequency_penalty, 0.0),
+            ("presence_penalty", sampling.presence_penalty, 0.0),
+        ] {
+            match value {
+                Some(value) if traits.sampling => self.put(key, json!(value)),
+                Some(value) if (value - default).abs() > f64::EPSILON => {
+                    self.losses.push(Loss::dropped(key));
+                }
+                Some(_) | None => {}
+            }
+        }
+        if sampling.top_k.is_some() {
+            self.losses.push(Loss::dropped("top_k"));
+        }
+        self.put("seed", json!(sampling.seed));
+        self.put("logit_bias", json!(sampling.logit_bias));
+    }
+
+    fn tools(&mut self, request: &ChatRequest, traits: &Traits) {
+        // Without tools OpenAI refuses to hear about their choice, and there is none.
+        if request.tools.is_empty() {
+            return;
+        }
+        self.put("tools", request.tools.iter().map(tool).collect());
+        self.put("parallel_tool_calls", json!(request.parallel_tool_calls));
+        let choice = match &request.tool_choice {
+            None => Value::Null,
+            Some(ToolChoice::Auto) => json!("auto"),
+            Some(ToolChoice::None) => json!("none"),
+            Some(ToolChoice::Required | ToolChoice::Tool(_)) if !traits.forced_tool_choice => {
+                self.losses.push(Loss::emulated("tool_choice"));
+                json!("auto")
+            }
+            Some(ToolChoice::Required) => json!("required"),
+            Some(ToolChoice::Tool(name)) => json!({"type": "function", "function": {"name": name}}),
+        };
+        self.put("tool_choice", choice);
+    }
+
+    /// A server without schemas gets the schema as words ([`schema_note`]) and is held to JSON.
+    fn output(&mut self, output: &OutputFormat, traits: &Traits) {
+        let format = match output {
+            OutputFormat::Text => Value::Null,
+            OutputFormat::JsonSchema { name, description, schema, strict }
+                if traits.json_schema =>
+            {
+                let name = name.as_deref().unwrap_or(SCHEMA_NAME);
+                let mut inner = Map::from_iter([
+                    ("name".to_owned(), json!(name)),
+                    ("schema".to_owned(), schema.clone()),
+                ]);
+                optional(&mut inner, "description", json!(description));
+                optional(&mut inner, "strict", json!(strict));
+                json!({"type": "json_schema", "json_schema": inner})
+            }
+            OutputFormat::JsonObject => json!({"type": "json_object"}),
+            OutputFormat::JsonSchema { .. } => {
+                self.losses.push(Loss::emulated("output_config.format"));
+                json!({"type": "json_object"})
+            }
+        };
+        self.put("response_format", format);
+    }
+
+    fn reasoning(&mut self, reasoning: &Reasoning, traits: &Traits) {
+        let Some(effort) = effort(reasoning) else { return };
+        let effort = match traits.thinking {
+            Thinking::None if effort == Effort::None => return,
+            Thinking::None => return self.losses.push(Loss::dropped("thinking")),
+            Thinking::Always if effort == Effort::None => {
+                self.losses.push(Loss::clamped("thinking"));
+                Effort::Low
+            }
+            Thinking::Always | Thinking::Budget | Thinking::Effort => effort,
+        };
+        self.put("reasoning_effort", json!(effort.as_str()));
+    }
 }
 
 /// The ladder step, or the one nearest to a budget of tokens.
@@ -94,179 +170,182 @@ fn effort(reasoning: &Reasoning) -> Option<Effort> {
     })
 }
 
-fn write_message(
-    message: &Message,
-    developer: bool,
-    to: &mut Vec<Value>,
-    losses: &mut Vec<Loss>,
-) -> Result<(), Refusal> {
-    match message.role {
-        Role::System | Role::Developer => {
-            let role = if developer { "developer" } else { "system" };
-            to.push(json!({"role": role, "content": joined(&message.parts)}));
-        }
-        Role::User => {
-            let mut content = Vec::new();
-            for part in &message.parts {
-                if let Part::ToolResult(result) = part {
-                    to.push(tool_message(result, &mut content, losses)?);
-                } else {
-                    content.push(user_part(part)?);
-                }
-            }
-            if !content.is_empty() {
-                to.push(json!({"role": "user", "content": simplest(content)}));
-            }
-        }
-        Role::Assistant => to.push(assistant(message, losses)),
+/// The words that stand in for a schema where the target has none.
+pub(super) fn schema_note(output: &OutputFormat, traits: &Traits) -> Option<String> {
+    match output {
+        OutputFormat::JsonSchema { schema, .. } if !traits.json_schema => Some(format!(
+            "Answer with one JSON object that matches this JSON Schema, and with nothing else:\n\
+             {schema}"
+        )),
+        OutputFormat::JsonSchema { .. } | OutputFormat::JsonObject | OutputFormat::Text => None,
     }
-    Ok(())
-}
-
-fn assistant(message: &Message, losses: &mut Vec<Loss>) -> Value {
-    let mut text = String::new();
-    let mut calls = Vec::new();
-    let mut written = Map::from_iter([("role".to_owned(), json!("assistant"))]);
-    for part in &message.parts {
-        match part {
-            Part::Text(words) => text.push_str(words),
-            Part::Refusal(words) => {
-                written.insert("refusal".to_owned(), json!(words));
-            }
-            Part::ToolCall(call) => calls.push(json!({
-                "id": call.id, "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            })),
-            Part::Reasoning(_) => note(losses, Loss::dropped("thinking")),
-            Part::Audio { .. } | Part::File { .. } | Part::Image { .. } | Part::ToolResult(_) => {
-                note(losses, Loss::dropped("content"));
-            }
-        }
-    }
-    let content = if text.is_empty() { Value::Null } else { Value::from(text) };
-    written.insert("content".to_owned(), content);
-    if !calls.is_empty() {
-        written.insert("tool_calls".to_owned(), Value::Array(calls));
-    }
-    Value::Object(written)
-}
-
-/// A tool message takes text only: pictures go into the user's turn that follows.
-fn tool_message(
-    result: &ToolResult,
-    after: &mut Vec<Value>,
-    losses: &mut Vec<Loss>,
-) -> Result<Value, Refusal> {
-    let mut text = if result.is_error { "Error: ".to_owned() } else { String::new() };
-    for part in &result.parts {
-        if let Part::Text(words) = part {
-            text.push_str(words);
-        } else {
-            after.push(user_part(part)?);
-            note(losses, Loss::emulated("tool_result.content"));
-        }
-    }
-    Ok(json!({"role": "tool", "tool_call_id": result.call_id, "content": text}))
-}
-
-fn user_part(part: &Part) -> Result<Value, Refusal> {
-    Ok(match part {
-        Part::Text(words) | Part::Refusal(words) => json!({"type": "text", "text": words}),
-        Part::Image { source, detail } => {
-            let mut image = json!({"url": url(source)?});
-            if let (Some(detail), Some(image)) = (detail, image.as_object_mut()) {
-                image.insert("detail".to_owned(), json!(detail));
-            }
-            json!({"type": "image_url", "image_url": image})
-        }
-        Part::Audio { data, format } => {
-            json!({"type": "input_audio", "input_audio": {"data": data, "format": format}})
-        }
-        Part::File { name, source: Source::Text(words) } => {
-            let title = name.as_deref().unwrap_or("document");
-            json!({"type": "text", "text": format!("{title}:\n{words}")})
-        }
-        Part::File { name, source } => {
-            let name = name.as_deref().unwrap_or("document.pdf");
-            json!({"type": "file", "file": {"filename": name, "file_data": url(source)?}})
-        }
-        Part::Reasoning(_) | Part::ToolCall(_) | Part::ToolResult(_) => {
-            return Err(Refusal::at("messages", "this part cannot stand in a user's turn"));
-        }
-    })
-}
-
-fn url(source: &Source) -> Result<String, Refusal> {
-    match source {
-        Source::Base64 { media_type, data } => Ok(format!("data:{media_type};base64,{data}")),
-        Source::Url(url) => Ok(url.clone()),
-        Source::Text(_) | Source::FileId(_) => {
-            Err(Refusal::at("source", "files of another provider's store cannot be sent here"))
-        }
-    }
-}
-
-/// A single text stands alone, as most servers expect it.
-fn simplest(mut content: Vec<Value>) -> Value {
-    if let [only] = content.as_mut_slice()
-        && let Some(text) = only.get_mut("text")
-    {
-        return text.take();
-    }
-    Value::Array(content)
-}
-
-fn joined(parts: &[Part]) -> String {
-    let texts =
-        parts.iter().filter_map(|part| if let Part::Text(t) = part { Some(t) } else { None });
-    texts.map(String::as_str).collect::<Vec<_>>().join("\n")
 }
 
 fn tool(tool: &Tool) -> Value {
-    let empty = || json!({"type": "object", "properties": {}});
-    let mut function = json!({
-        "name": tool.name,
-        "parameters": tool.parameters.clone().unwrap_or_else(empty),
-    });
-    if let Some(map) = function.as_object_mut() {
-        if let Some(description) = &tool.description {
-            map.insert("description".to_owned(), json!(description));
-        }
-        if let Some(strict) = tool.strict {
-            map.insert("strict".to_owned(), json!(strict));
-        }
-    }
+    let mut function = Map::from_iter([("name".to_owned(), json!(tool.name))]);
+    optional(&mut function, "description", json!(tool.description));
+    optional(&mut function, "parameters", json!(tool.parameters));
+    optional(&mut function, "strict", json!(tool.strict));
     json!({"type": "function", "function": function})
 }
 
-fn choice(choice: Option<&ToolChoice>) -> Value {
-    match choice {
-        None => Value::Null,
-        Some(ToolChoice::Auto) => json!("auto"),
-        Some(ToolChoice::None) => json!("none"),
-        Some(ToolChoice::Required) => json!("required"),
-        Some(ToolChoice::Tool(name)) => json!({"type": "function", "function": {"name": name}}),
+fn optional(map: &mut Map<String, Value>, key: &str, value: Value) {
+    if !value.is_null() {
+        map.insert(key.to_owned(), value);
     }
 }
 
-fn format(output: &OutputFormat) -> Value {
-    match output {
-        OutputFormat::Text => Value::Null,
-        OutputFormat::JsonObject => json!({"type": "json_object"}),
-        OutputFormat::JsonSchema { name, description: _, schema, strict } => {
-            let name = name.as_deref().unwrap_or("answer");
-            let strict = strict.unwrap_or(true);
-            json!({
-                "type": "json_schema",
-                "json_schema": {"name": name, "schema": schema, "strict": strict},
-            })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::{chat::Tool, openai::request};
+
+    fn encoded(request: &ChatRequest, traits: Traits) -> (Value, Vec<Loss>) {
+        let target = Target { model: "target", traits: &traits };
+        let encoded = encode(request, &target).unwrap();
+        (serde_json::from_slice(&encoded.body).unwrap(), encoded.losses)
+    }
+
+    /// What OpenAI's own dialect says goes through the common form unchanged, but for the model and
+    /// for the usage that is always asked for.
+    #[test]
+    fn a_request_of_openais_own_survives_the_common_form() {
+        let user = json!({"role": "user", "content": "hi"});
+        let tools = json!([
+            {"type": "function", "function": {
+                "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true,
+            }},
+            {"type": "function", "function": {"name": "g"}},
+        ]);
+        let call = |id: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": "{}"}});
+        let asked =
+            json!({"role": "assistant", "content": null, "tool_calls": [call("a"), call("b")]});
+        let told = |id: &str| json!({"role": "tool", "tool_call_id": id, "content": "1"});
+        for body in [
+            json!({"messages": [user], "max_tokens": 7, "n": 2, "stop": ["a"], "seed": 1,
+                "temperature": 0.5, "top_p": 0.5, "frequency_penalty": 1.0, "user": "u",
+                "presence_penalty": 1.0, "logit_bias": {"1": 2}, "reasoning_effort": "minimal",
+                "logprobs": true, "top_logprobs": 3}),
+            json!({"messages": [user], "stream": true, "stream_options": {"include_usage": true}}),
+            json!({"messages": [user, asked, told("a"), told("b"), user], "tools": tools,
+                "tool_choice": "required", "parallel_tool_calls": false}),
+            json!({"messages": [user], "tools": tools,
+                "tool_choice": {"type": "function", "function": {"name": "g"}}}),
+            json!({"messages": [user], "response_format": {"type": "json_object"}}),
+            json!({"messages": [user], "response_format": {"type": "json_schema", "json_schema": {
+                "name": "n", "description": "d", "schema": {"type": "object"}, "strict": false,
+            }}}),
+            json!({"messages": [
+                {"role": "system", "content": "be brief"},
+                {"role": "user", "name": "ann", "content": [
+                    {"type": "text", "text": "look"},
+                    {"type": "image_url",
+                     "image_url": {"url": "data:image/png;base64,AA==", "detail": "low"}},
+                    {"type": "image_url", "image_url": {"url": "https://a.b/c.png"}},
+                    {"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}},
+                    {"type": "file", "file": {
+                        "filename": "a.pdf", "file_data": "data:application/pdf;base64,AA==",
+                    }},
+                ]},
+                {"role": "assistant", "content": "no", "refusal": "because"},
+                user,
+            ]}),
+        ] {
+            let mut body = body;
+            body["model"] = json!("target");
+            let request = request::decode(body.to_string().as_bytes()).unwrap();
+            let (again, losses) = encoded(&request, Traits::default());
+            assert_eq!(again, body);
+            assert_eq!(losses, [], "{body}");
         }
     }
-}
 
-/// Names a loss once, however many parts it befalls.
-fn note(losses: &mut Vec<Loss>, loss: Loss) {
-    if !losses.contains(&loss) {
-        losses.push(loss);
+    #[test]
+    fn what_the_target_cannot_take_is_left_out_and_named() {
+        let request = ChatRequest {
+            max_output_tokens: Some(5),
+            sampling: Sampling {
+                temperature: Some(0.2),
+                top_p: Some(1.0),
+                top_k: Some(4),
+                ..Sampling::default()
+            },
+            stop: ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec(),
+            reasoning: Some(Reasoning { budget: Some(0), ..Reasoning::default() }),
+            tools: vec![Tool {
+                name: "f".to_owned(),
+                description: None,
+                parameters: None,
+                strict: None,
+            }],
+            tool_choice: Some(ToolChoice::Required),
+            rest: Map::from_iter([("cache_control".to_owned(), Value::Null)]),
+            ..ChatRequest::default()
+        };
+        let traits = Traits {
+            sampling: false,
+            forced_tool_choice: false,
+            thinking: Thinking::Always,
+            max_completion_tokens: true,
+            ..Traits::default()
+        };
+        let (body, losses) = encoded(&request, traits);
+        assert_eq!(
+            body,
+            json!({
+                "model": "target", "messages": [], "max_completion_tokens": 5,
+                "stop": ["a", "b", "c", "d"], "reasoning_effort": "low", "tool_choice": "auto",
+                "tools": [{"type": "function", "function": {"name": "f"}}],
+            })
+        );
+        assert_eq!(
+            losses,
+            [
+                Loss::dropped("cache_control"),
+                Loss::dropped("temperature"),
+                Loss::dropped("top_k"),
+                Loss::clamped("stop_sequences"),
+                Loss::emulated("tool_choice"),
+                Loss::clamped("thinking"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_target_without_schemas_is_told_in_words() {
+        let request = ChatRequest {
+            output: OutputFormat::JsonSchema {
+                name: None,
+                description: None,
+                schema: json!({"type": "object"}),
+                strict: None,
+            },
+            ..ChatRequest::default()
+        };
+        let (body, losses) = encoded(&request, Traits { json_schema: false, ..Traits::default() });
+        assert_eq!(body["response_format"], json!({"type": "json_object"}));
+        let words = body["messages"][0]["content"].as_str().unwrap();
+        assert!(words.contains(r#"{"type":"object"}"#), "{words}");
+        assert_eq!(losses, [Loss::emulated("output_config.format")]);
+        let (body, losses) = encoded(&request, Traits::default());
+        assert_eq!(body["response_format"]["json_schema"]["name"], SCHEMA_NAME);
+        assert_eq!(losses, []);
+    }
+
+    #[test]
+    fn a_budget_becomes_the_nearest_effort() {
+        for (budget, word) in [(0, "none"), (1024, "low"), (4096, "medium"), (16_384, "high")] {
+            let reasoning = Reasoning { budget: Some(budget), ..Reasoning::default() };
+            let request = ChatRequest { reasoning: Some(reasoning), ..ChatRequest::default() };
+            assert_eq!(encoded(&request, Traits::default()).0["reasoning_effort"], word);
+        }
+    }
+
+    #[test]
+    fn a_stream_of_several_answers_is_refused() {
+        let request = ChatRequest { choices: Some(2), stream: true, ..ChatRequest::default() };
+        let traits = Traits::default();
+        let refusal = encode(&request, &Target { model: "m", traits: &traits }).unwrap_err();
+        assert_eq!(refusal.param, "n");
     }
 }
