@@ -1,44 +1,42 @@
-//! The resources: one file a kind. Fields, bounds, defaults and the text of `kubectl explain`.
+//! The resources: one file a kind. Fields, bounds, defaults, rules and the text of `kubectl explain`.
 //!
 //! No logic: what a field means is decided in `compile`. Defaults stand here and nowhere else, so
-//! that the schema shows them and a manifest read from a file gets the very same ones.
+//! that the schema shows them and a manifest read from a file gets the very same ones. An API server
+//! holds objects against bounds and rules before anybody sees them; for files, `files` holds them
+//! against the bounds of the very same schema, and `compile` asks the rules again.
+//!
+//! No field is named `on`, `off`, `yes`, `no`, `y` or `n`: `kubectl` reads YAML 1.1, where these are
+//! truth values, and would send `"true"` instead.
 
+mod bounds;
+mod condition;
 mod credential;
+mod definition;
 mod route;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt;
-
 pub use self::{
+    condition::{Condition, ConditionStatus},
     credential::{
-        AllowedNamespaces, AllowedRoutes, ApiKey, ApiKeys, Auth, ConfigMapKeyRef, Cooldown,
-        EndpointSpec, From, NoAuth, ProviderCredential, ProviderCredentialSpec, SecretKeyRef, Tls,
+        AllowedNamespaces, AllowedRoutes, ApiKeySpec, ApiKeysSpec, AuthSpec, CaBundleKind,
+        CaBundleRef, CooldownSpec, EndpointSpec, LabelExpression, LabelOperator, LabelSelector,
+        NamespacesFrom, NoAuth, ProviderCredential, ProviderCredentialSpec,
+        ProviderCredentialStatus, SecretKeyRef, TlsSpec,
     },
+    definition::{crds, crds_yaml},
     route::{
         ApiName, CredentialRef, FailoverReason, FailoverSpec, HeaderSpec, HeaderType, MatchSpec,
-        ModelRoute, ModelRouteSpec, OverridesSpec, TargetSpec, TargetTimeouts, TimeoutsSpec,
+        ModelRoute, ModelRouteSpec, ModelRouteStatus, OverridesSpec, TargetSpec, TargetTimeouts,
+        TimeoutsSpec,
     },
 };
+
+/// The API group.
+pub const GROUP: &str = "trunkline.dev";
 
 /// The API group and its first version.
 pub const API_VERSION: &str = "trunkline.dev/v1alpha1";
 
-/// The definitions of all kinds. `providers` become the values that `spec.provider` may have.
-pub fn crds(providers: &[&'static str]) -> Vec<CustomResourceDefinition> {
-    let mut credential = ProviderCredential::crd();
-    for version in &mut credential.spec.versions {
-        let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
-        let provider = schema
-            .and_then(|schema| schema.properties.as_mut()?.get_mut("spec"))
-            .and_then(|spec| spec.properties.as_mut()?.get_mut("provider"));
-        if let Some(provider) = provider {
-            let names = providers.iter().map(|name| {
-                k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSON(
-                    serde_json::Value::from(*name),
-                )
-            });
-            provider.enum_ = Some(names.collect());
-        }
-    }
-    vec![ModelRoute::crd(), credential]
+/// Whether a value says nothing that its absence would not say.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// A model name that clients may ask for, and the targets that can serve it.
-#[derive(Clone, CustomResource, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+use super::{
+    bounds,
+    condition::{self, Condition},
+    is_default,
+};
+
+/// What a `ModelRoute` asks for.
+#[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
 #[kube(
     group = "trunkline.dev",
     version = "v1alpha1",
@@ -17,48 +23,65 @@ use serde_json::Value;
     shortname = "mroute",
     category = "trunkline",
     namespaced,
+    status = "ModelRouteStatus",
+    derive = "PartialEq",
     doc = "A model name that clients may ask for, and the targets that can serve it.",
-    printcolumn = r#"{"name":"Models","type":"string","jsonPath":".spec.models[*]"}"#,
-    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+    printcolumn = r#"{"name":"Models","type":"string","jsonPath":".spec.models"}"#,
+    printcolumn = r#"{"name":"Targets","type":"string","jsonPath":".status.usableTargets","description":"Usable targets of all."}"#,
+    printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Accepted","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Accepted\")].status"}"#,
+    printcolumn = r#"{"name":"ResolvedRefs","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"ResolvedRefs\")].status"}"#,
+    printcolumn = r#"{"name":"Message","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ModelRouteSpec {
-    /// Names that a client may write in `model`. One `*` may stand at the beginning or the end.
-    #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 128)))]
+    /// Names that a client may write in `model`. One `*` may stand at the beginning or at the end.
+    /// An exact name decides before a prefix, a prefix before a suffix, and a suffix before `*`.
+    #[schemars(schema_with = "bounds::model_patterns")]
     pub models: Vec<String>,
     /// What a request must have besides its model name. All parts must hold.
-    #[serde(default)]
-    #[serde(rename = "match")]
+    #[serde(rename = "match", default, skip_serializing_if = "is_default")]
     pub matches: MatchSpec,
     /// Decides between routes that match equally well; higher wins.
     #[serde(default)]
     #[schemars(range(min = -1000, max = 1000))]
     pub precedence: i32,
-    /// Where a request can go. The lowest tier that has a usable target serves.
-    #[schemars(length(min = 1, max = 32))]
+    /// Where a request can go. The lowest tier that has a usable target serves, shared by weight.
+    #[schemars(length(min = 1, max = 32), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"]
+    ))]
+    #[x_kube(validation = Rule::new("self.exists(t, t.weight > 0)")
+        .message("at least one target needs a weight above 0"))]
     pub targets: Vec<TargetSpec>,
-    /// When a failed attempt is followed by another.
+    /// When a failed attempt is followed by another one.
     #[serde(default)]
     pub failover: FailoverSpec,
     /// How long each step may take.
     #[serde(default)]
     pub timeouts: TimeoutsSpec,
-    /// Answer 503 to every request.
+    /// Answers 503 to every request, and keeps the names.
     #[serde(default)]
     pub paused: bool,
 }
 
-/// What a request must have besides its model name.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+/// What a request must have besides its model name. All parts must hold.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MatchSpec {
-    /// One of these APIs; every one when empty.
-    #[serde(default)]
-    #[schemars(length(max = 8))]
+    /// One of these APIs: `ChatCompletions` is `POST /v1/chat/completions`, `Messages` is
+    /// `POST /v1/messages`. Every API when left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub apis: Vec<ApiName>,
     /// All of these headers.
-    #[serde(default)]
-    #[schemars(length(max = 8))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"]
+    ))]
     pub headers: Vec<HeaderSpec>,
 }
 
@@ -72,19 +95,22 @@ pub enum ApiName {
 }
 
 /// What one header must be.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(self.type == 'Present') != has(self.value)")
+    .message("`Exact` and `Prefix` need a `value`, `Present` takes none"))]
 pub struct HeaderSpec {
-    /// The header's name.
-    #[schemars(length(min = 1, max = 64))]
+    /// The header's name; upper and lower case are the same.
+    #[schemars(schema_with = "bounds::header_name")]
     pub name: String,
-    /// How the value is compared.
+    /// How the value is compared: `Exact` with the whole of it, `Prefix` with its beginning,
+    /// `Present` not at all.
     #[serde(rename = "type", default)]
     pub kind: HeaderType,
-    /// The value, or its beginning. Not for `Present`.
-    #[serde(default)]
-    #[schemars(length(max = 256))]
-    pub value: String,
+    /// The value, or its beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::header_value")]
+    pub value: Option<String>,
 }
 
 /// How a header's value is compared.
@@ -100,35 +126,31 @@ pub enum HeaderType {
 }
 
 /// One way to reach a model.
-#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetSpec {
-    /// The name within the route: metric label and header value.
-    #[schemars(length(min = 1, max = 63))]
+    /// The name within the route; it stands in metrics, logs and `x-trunkline-target`.
+    #[schemars(schema_with = "bounds::label")]
     pub name: String,
     /// The account or server.
     pub credential_ref: CredentialRef,
-    /// The upstream's own name of the model.
-    #[schemars(length(min = 1, max = 256))]
+    /// The upstream's own name of the model. It is never taken from the request.
+    #[schemars(schema_with = "bounds::upstream_model")]
     pub model: String,
     /// Lower tiers are tried first.
     #[serde(default)]
     #[schemars(range(min = 0, max = 15))]
     pub tier: i32,
     /// Share within the tier; 0 takes no traffic.
-    #[serde(default = "hundred")]
+    #[serde(default = "bounds::default_weight")]
     #[schemars(range(min = 0, max = 1000))]
     pub weight: i32,
-    /// Limits of this target where they differ from the route's.
-    #[serde(default)]
+    /// How long each step may take, where this target differs from the route.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: TargetTimeouts,
-    /// Fields of the upstream request to set or remove.
-    #[serde(default)]
+    /// Fields of the upstream request to set or to leave out.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub overrides: OverridesSpec,
-}
-
-const fn hundred() -> i32 {
-    100
 }
 
 /// Names a `ProviderCredential`.
@@ -138,35 +160,31 @@ pub struct CredentialRef {
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Its namespace; the route's own when empty. Another one must allow it (`allowedRoutes`).
-    #[serde(default)]
-    #[schemars(length(max = 63))]
-    pub namespace: String,
+    /// Its namespace; the route's own when left out. Another namespace must allow it, in the
+    /// credential's `spec.allowedRoutes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: Option<String>,
 }
 
 /// Top-level fields of the upstream request, in the upstream's own terms.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OverridesSpec {
-    /// Fields and the values that they get.
-    #[serde(default)]
-    #[schemars(schema_with = "free_map")]
+    /// Fields and the values that they get. Not `model` and `stream`: these belong to the route and
+    /// to the client.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "bounds::free_map")]
     pub set: BTreeMap<String, Value>,
-    /// Fields that are left out.
-    #[serde(default)]
-    #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
+    /// Fields that are left out. Not `model` and `stream`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "bounds::field_names")]
+    #[x_kube(validation = Rule::new("!self.exists(f, f in ['model', 'stream'])")
+        .message("`model` and `stream` cannot be left out"))]
     pub remove: Vec<String>,
 }
 
-/// An object whose values may be anything.
-fn free_map(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "object", "maxProperties": 16, "default": {},
-        "additionalProperties": {"x-kubernetes-preserve-unknown-fields": true},
-    })
-}
-
-/// When a failed attempt is followed by another.
+/// When a failed attempt is followed by another one.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FailoverSpec {
@@ -174,32 +192,23 @@ pub struct FailoverSpec {
     #[schemars(range(min = 1, max = 8))]
     pub max_attempts: i32,
     /// From the request's arrival to the first byte of the answer, over all attempts.
-    #[schemars(length(min = 2, max = 16))]
+    #[schemars(schema_with = "bounds::duration")]
     pub total_budget: String,
-    /// The failures that another attempt may mend.
-    #[schemars(length(max = 8))]
-    pub on: Vec<FailoverReason>,
+    /// The failures that another attempt may mend; none when empty. `Connect`: no connection.
+    /// `ContextExceeded`: the request does not fit the model's context. `CredentialRejected`: the
+    /// provider refused the key. `ModelNotFound`: the provider does not know the model.
+    /// `Overloaded`: 503 or 529. `RateLimited`: 429. `ServerError`: another 5xx, or an answer that
+    /// broke before its first token. `Timeout`: no headers or no first token in time.
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
+    pub retry_on: Vec<FailoverReason>,
 }
 
 impl Default for FailoverSpec {
     fn default() -> Self {
-        use FailoverReason::{
-            Connect, ContextExceeded, CredentialRejected, ModelNotFound, Overloaded, RateLimited,
-            ServerError, Timeout,
-        };
         Self {
             max_attempts: 3,
             total_budget: "30s".to_owned(),
-            on: vec![
-                Connect,
-                Timeout,
-                RateLimited,
-                Overloaded,
-                ServerError,
-                CredentialRejected,
-                ContextExceeded,
-                ModelNotFound,
-            ],
+            retry_on: FailoverReason::ALL.to_vec(),
         }
     }
 }
@@ -225,24 +234,38 @@ pub enum FailoverReason {
     Timeout,
 }
 
-/// How long each step may take: a number and ms, s, m or h.
+impl FailoverReason {
+    /// Every failure; the default of `retryOn`.
+    pub const ALL: [Self; 8] = [
+        Self::Connect,
+        Self::ContextExceeded,
+        Self::CredentialRejected,
+        Self::ModelNotFound,
+        Self::Overloaded,
+        Self::RateLimited,
+        Self::ServerError,
+        Self::Timeout,
+    ];
+}
+
+/// How long each step may take: numbers with ms, s, m or h, as in `1500ms` or `1m30s`.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TimeoutsSpec {
     /// Name look-up, TCP and TLS together.
-    #[schemars(length(min = 2, max = 16))]
+    #[schemars(schema_with = "bounds::duration")]
     pub connect: String,
-    /// To the head of the response; of an answer that is not streamed, until it is written.
-    #[schemars(length(min = 2, max = 16))]
+    /// To the head of the response. An answer that is not streamed sends it when it is written.
+    #[schemars(schema_with = "bounds::duration")]
     pub headers: String,
     /// To the first meaningful token of a stream.
-    #[schemars(length(min = 2, max = 16))]
+    #[schemars(schema_with = "bounds::duration")]
     pub first_token: String,
     /// Between two pieces of a stream.
-    #[schemars(length(min = 2, max = 16))]
+    #[schemars(schema_with = "bounds::duration")]
     pub stream_idle: String,
-    /// The whole request.
-    #[schemars(length(min = 2, max = 16))]
+    /// The whole request, every attempt and the last byte of the answer included.
+    #[schemars(schema_with = "bounds::duration")]
     pub total: String,
 }
 
@@ -258,23 +281,47 @@ impl Default for TimeoutsSpec {
     }
 }
 
-/// Limits of one target; an empty one is the route's.
+/// How long each step may take, where a target differs from its route.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct TargetTimeouts {
     /// Name look-up, TCP and TLS together.
-    #[schemars(length(max = 16))]
-    pub connect: String,
-    /// To the head of the response.
-    #[schemars(length(max = 16))]
-    pub headers: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::duration")]
+    pub connect: Option<String>,
+    /// To the head of the response. An answer that is not streamed sends it when it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::duration")]
+    pub headers: Option<String>,
     /// To the first meaningful token of a stream.
-    #[schemars(length(max = 16))]
-    pub first_token: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::duration")]
+    pub first_token: Option<String>,
     /// Between two pieces of a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::duration")]
+    pub stream_idle: Option<String>,
+    /// The whole request, every attempt and the last byte of the answer included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::duration")]
+    pub total: Option<String>,
+}
+
+/// What became of a `ModelRoute`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelRouteStatus {
+    /// The generation that the rest of this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
+    pub observed_generation: Option<i64>,
+    /// `Accepted`: the specification is sound and owns its names. `ResolvedRefs`: every credential
+    /// was found and may be used. `Ready`: requests are served; `Degraded` when by fewer targets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "condition::list")]
+    pub conditions: Vec<Condition>,
+    /// Usable targets of all, as in `2/3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
-    pub stream_idle: String,
-    /// The whole request.
-    #[schemars(length(max = 16))]
-    pub total: String,
+    pub usable_targets: Option<String>,
 }

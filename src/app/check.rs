@@ -7,7 +7,7 @@ use super::{
     environment, say, say_error,
 };
 use crate::{
-    compile::{self, LastGood, Options, report},
+    compile::{self, LastGood, Options, render},
     files::Reader,
 };
 
@@ -22,14 +22,13 @@ pub(super) fn check(args: &CheckArgs) -> ExitCode {
     let options = Options { allow_private_endpoints: args.allow_private_endpoints };
     let reports = compile::compile(&snapshot, options, 1, &mut LastGood::default()).reports;
     let text = match args.output {
-        Output::Text => Ok(report::render(&reports).trim_end().to_owned()),
-        Output::Json => serde_json::to_string_pretty(&reports).map_err(|error| error.to_string()),
-        Output::Yaml => serde_yaml::to_string(&reports).map_err(|error| error.to_string()),
+        Output::Text => Ok(render::text(&reports)),
+        Output::Json => Ok(render::json(&reports)),
+        Output::Yaml => render::yaml(&reports),
     };
     match text {
-        Ok(text) => say(&text),
-        Err(error) => say_error(&error),
+        Ok(text) => say(text.trim_end()),
+        Err(error) => say_error(&error.to_string()),
     }
-    let well = reports.iter().all(|report| report.conditions.is_empty());
-    ExitCode::from(u8::from(!well))
+    ExitCode::from(render::exit_code(&reports))
 }

@@ -3,16 +3,11 @@
 use std::{fs, process::ExitCode};
 
 use super::{args::CrdsArgs, say_error};
-use crate::{api, provider::PROVIDERS};
+use crate::{api, compile};
 
 /// The definitions as YAML, with the file name of each.
 pub(crate) fn definitions() -> Result<Vec<(String, String)>, serde_yaml::Error> {
-    let providers: Vec<_> = PROVIDERS.iter().map(|row| row.name).collect();
-    let write = |crd| {
-        let crd: k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition = crd;
-        Ok((format!("{}.yaml", crd.spec.names.plural), serde_yaml::to_string(&crd)?))
-    };
-    api::crds(&providers).into_iter().map(write).collect()
+    api::crds_yaml(&compile::providers())
 }
 
 pub(super) fn crds(args: &CrdsArgs) -> ExitCode {

@@ -104,9 +104,9 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     });
     let mut workers = worker::spawn(starts, serve)?;
     let again = Arc::clone(&shared);
-    let changes = watch::watch(&args.path)?;
+    let mut changes = watch::watch(&args.path)?;
     thread::Builder::new().name("reload".to_owned()).spawn(move || {
-        while changes.next() {
+        while changes.wait() {
             if let Err(error) = source.reload(&again) {
                 tracing::error!(%error, "the manifests cannot be read; the last good table serves");
             }
@@ -205,10 +205,10 @@ impl Manifests {
         for line in compiled.reports.iter().flat_map(compile::Report::lines) {
             tracing::warn!("{line}");
         }
-        if compiled.reports.iter().any(|report| !report.conditions.is_empty()) {
+        if compiled.reports.iter().any(|report| !report.problems.is_empty()) {
             count("rejected");
         }
-        if current.revision > 0 && compiled.table.routes() == current.routes() {
+        if current.revision > 0 && compiled.same_routes_as(&current) {
             count("unchanged");
             return Ok(());
         }

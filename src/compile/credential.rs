@@ -1,155 +1,174 @@
 //! One `ProviderCredential` with its Secrets to one [`Credential`].
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
-use http::Uri;
+use secrecy::ExposeSecret;
 
 use super::{
-    Options, Snapshot,
-    report::{Condition, Reason, Report},
-    value::{duration, invalid, meant},
+    Options, Snapshot, endpoint,
+    report::{Problem, Reason},
+    value::{host_name, label, list, pause, suggestion, variable},
 };
 use crate::{
-    api::{ApiKey, ApiKeys, ProviderCredentialSpec},
+    api::{ApiKeySpec, ApiKeysSpec, CaBundleKind, CaBundleRef, ProviderCredentialSpec},
     provider::{self, PROVIDERS, Provider},
-    table::{Credential, Endpoint, Key, ObjectId, Secret, address::is_public},
+    table::{Credential, Endpoint, Key, ObjectId, Secret},
 };
 
-/// Builds a credential. A key that cannot be had is left out and reported; the rest serves.
+/// A credential as far as it could be made.
+#[derive(Debug)]
+pub(super) struct Built {
+    /// None when there is nothing to connect with: no key, or no certificates to trust.
+    pub(super) credential: Option<Credential>,
+    /// Keys that can be used.
+    pub(super) usable: usize,
+    /// Keys that it names.
+    pub(super) total: usize,
+}
+
+/// Builds a credential. A key that cannot be had is left out and told; the rest serves.
+///
+/// None when the specification itself is wrong, which has then been told.
 pub(super) fn build(
     id: &ObjectId,
     spec: &ProviderCredentialSpec,
     snapshot: &Snapshot,
     options: Options,
-    report: &mut Report,
-) -> Result<Credential, Vec<Condition>> {
-    let provider = provider::find(&spec.provider).ok_or_else(|| {
-        let known = || PROVIDERS.iter().map(|row| row.name);
-        let hint = meant(&spec.provider, known())
-            .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-        let known = known().collect::<Vec<_>>().join(", ");
-        let message = format!("`{}` is none of {known}{hint}", spec.provider);
-        vec![invalid("spec.provider", message)]
-    })?;
-    let endpoint = endpoint(id, spec, provider, snapshot, options)?;
+    problems: &mut Vec<Problem>,
+) -> Option<Built> {
+    let provider = find(&spec.provider, problems);
+    let endpoint = provider.and_then(|row| endpoint(spec, row, options, problems));
+    let ca = match spec.endpoint.tls.as_ref().and_then(|tls| tls.ca_bundle_ref.as_ref()) {
+        Some(wanted) => bundle(id, wanted, snapshot, problems).map(Some),
+        None => Some(None),
+    };
     let keys = match (&spec.auth.none, &spec.auth.api_key) {
-        (Some(_), None) => Vec::new(),
-        (None, Some(pool)) => keys(id, pool, snapshot, report)?,
+        (Some(_), None) => Some(Vec::new()),
+        (None, Some(pool)) => keys(id, pool, snapshot, problems),
         (Some(_), Some(_)) | (None, None) => {
-            return Err(vec![invalid("spec.auth", "give exactly one of `none` and `apiKey`")]);
+            problems.push(Problem::invalid("spec.auth", "give exactly one of `none` and `apiKey`"));
+            None
         }
     };
-    Ok(Credential { id: id.clone(), provider, endpoint, keys })
+    grants(spec, problems);
+    let (provider, mut endpoint, keys) = (provider?, endpoint?, keys?);
+    let total = spec.auth.api_key.as_ref().map_or(0, |pool| pool.keys.len());
+    let (usable, shown) = (keys.len(), total == 0 || !keys.is_empty());
+    let credential = ca.filter(|_| shown).map(|ca| {
+        endpoint.ca = ca;
+        Credential { id: id.clone(), provider, endpoint, keys }
+    });
+    Some(Built { credential, usable, total })
+}
+
+fn find(name: &str, problems: &mut Vec<Problem>) -> Option<&'static Provider> {
+    let found = provider::find(name);
+    if found.is_none() {
+        let known = suggestion(name, PROVIDERS.iter().map(|row| row.name));
+        let message = format!("`{name}` is no provider; {known}");
+        problems.push(Problem::at(Reason::UnsupportedValue, "spec.provider", message));
+    }
+    found
 }
 
 fn endpoint(
-    id: &ObjectId,
     spec: &ProviderCredentialSpec,
     provider: &Provider,
-    snapshot: &Snapshot,
     options: Options,
-) -> Result<Endpoint, Vec<Condition>> {
-    const FIELD: &str = "spec.endpoint.baseURL";
-    let wrong = |message: String| vec![invalid(FIELD, message)];
-    let given = Some(spec.endpoint.base_url.as_str()).filter(|url| !url.is_empty());
+    problems: &mut Vec<Problem>,
+) -> Option<Endpoint> {
+    let given = spec.endpoint.base_url.as_deref();
     let Some(url) = given.or(provider.base_url) else {
-        return Err(wrong(format!("`{}` needs the base URL of your server", provider.name)));
+        let message = "a provider `…Compatible` needs `baseURL`: nobody else knows where your \
+                       server is";
+        problems.push(Problem::invalid("spec.endpoint", message));
+        return None;
     };
-    let uri: Uri = url.parse().map_err(|_bad| wrong(format!("`{url}` is no URL")))?;
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-        return Err(wrong(format!("`{url}` needs a scheme and a host, as in https://host/v1")));
-    };
-    if authority.as_str().contains('@') || uri.query().is_some() || url.contains('#') {
-        return Err(wrong("a base URL has no user, query or fragment".to_owned()));
+    let tls = spec.endpoint.tls.as_ref();
+    if tls.is_some() && url.starts_with("http:") {
+        let message = "`tls` means nothing for a base URL with http://";
+        problems.push(Problem::invalid("spec.endpoint.tls", message));
     }
-    let tls = match scheme {
-        "https" => true,
-        "http" => false,
-        other => return Err(wrong(format!("`{other}` is no scheme for an API; use https"))),
-    };
-    let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_lowercase();
-    if !provider.owns(&host) {
-        let message = format!(
-            "`{host}` is not {0}'s own host, and a key of {0} goes nowhere else; for a server of \
-             your own use provider `{1}`",
-            provider.name,
-            compatible(provider)
-        );
-        return Err(wrong(message));
+    let server_name = tls.and_then(|tls| tls.server_name.as_deref());
+    if let Some(Err(message)) = server_name.map(host_name) {
+        problems.push(Problem::invalid("spec.endpoint.tls.serverName", message));
     }
-    // Digits and dots, or hexadecimal, that are no address in the usual way are one in unusual ways.
-    let odd = host.rsplit('.').next().is_some_and(|last| {
-        last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x")
-    });
-    let address: Option<IpAddr> = host.parse().ok();
-    let private = host == "localhost"
-        || host.ends_with(".localhost")
-        || address.map_or(odd, |address| !is_public(address));
-    if !options.allow_private_endpoints && (private || !tls) {
-        let what = if tls { "is a private address" } else { "is not encrypted" };
-        let message = format!(
-            "{FIELD}: `{url}` {what}; start the process with --allow-private-endpoints to allow it"
-        );
-        return Err(vec![Condition::not_accepted(Reason::PrivateEndpoint, message)]);
-    }
-    let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    let server_name = Some(spec.endpoint.tls.server_name.as_str()).filter(|name| !name.is_empty());
-    Ok(Endpoint {
-        tls,
-        host: host.into(),
-        port,
-        base_path: uri.path().trim_end_matches('/').into(),
-        ca: bundle(id, spec, snapshot)?,
+    let base =
+        endpoint::judge(url, provider, options).map_err(|problem| problems.push(problem)).ok()?;
+    Some(Endpoint {
+        tls: base.tls,
+        host: base.host.into(),
+        port: base.port,
+        base_path: base.path.into(),
+        ca: None,
         server_name: server_name.map(Into::into),
     })
 }
 
-/// The row for servers that speak a provider's API.
-fn compatible(provider: &Provider) -> &'static str {
-    let row = PROVIDERS.iter().find(|row| row.dialect == provider.dialect && row.hosts.is_empty());
-    row.map_or("", |row| row.name)
-}
-
+/// The certificates to trust. Without them the server is not connected to at all: the usual ones
+/// would be the wrong ones.
 fn bundle(
     id: &ObjectId,
-    spec: &ProviderCredentialSpec,
+    wanted: &CaBundleRef,
     snapshot: &Snapshot,
-) -> Result<Option<std::sync::Arc<[u8]>>, Vec<Condition>> {
-    let wanted = &spec.endpoint.tls.ca_bundle_ref;
-    if wanted.name.is_empty() {
-        return Ok(None);
+    problems: &mut Vec<Problem>,
+) -> Option<Arc<[u8]>> {
+    const FIELD: &str = "spec.endpoint.tls.caBundleRef";
+    let CaBundleRef { kind, name, key } = wanted;
+    let object = ObjectId::new(Arc::clone(&id.namespace), name.as_str());
+    let mut missing = |reason, message: String| problems.push(Problem::at(reason, FIELD, message));
+    let found: Option<Arc<[u8]>> = match kind {
+        CaBundleKind::ConfigMap => {
+            let Some(map) = snapshot.config_maps.get(&object) else {
+                missing(Reason::ConfigMapNotFound, format!("there is no ConfigMap {object}"));
+                return None;
+            };
+            map.get(key).map(|text| text.as_bytes().into())
+        }
+        CaBundleKind::Secret => {
+            let Some(secret) = snapshot.secrets.get(&object) else {
+                missing(Reason::SecretNotFound, format!("there is no Secret {object}"));
+                return None;
+            };
+            secret.get(key).map(|bytes| bytes.expose_secret().into())
+        }
+    };
+    if found.is_none() {
+        missing(Reason::KeyNotFound, format!("{object} has no key `{key}`"));
     }
-    let map = snapshot.config_maps.get(&ObjectId::new(&*id.namespace, wanted.name.as_str()));
-    let pem = map.and_then(|map| map.get(&wanted.key)).ok_or_else(|| {
-        let message = format!(
-            "spec.endpoint.tls.caBundleRef: there is no key `{}` in ConfigMap {}/{}",
-            wanted.key, id.namespace, wanted.name
-        );
-        vec![Condition::unresolved(Reason::RefNotFound, message)]
-    })?;
-    Ok(Some(pem.as_bytes().into()))
+    found
 }
 
 fn keys(
     id: &ObjectId,
-    pool: &ApiKeys,
+    pool: &ApiKeysSpec,
     snapshot: &Snapshot,
-    report: &mut Report,
-) -> Result<Vec<Key>, Vec<Condition>> {
-    let cooldown = &pool.cooldown;
-    let limited = duration(&cooldown.on_rate_limit, "spec.auth.apiKey.cooldown.onRateLimit");
-    let rejected = duration(&cooldown.on_rejected, "spec.auth.apiKey.cooldown.onRejected");
-    let (limited, rejected) =
-        limited.and_then(|limited| Ok((limited, rejected?))).map_err(|c| vec![c])?;
-    let mut keys: Vec<Key> = Vec::new();
-    let mut missing = Vec::new();
+    problems: &mut Vec<Problem>,
+) -> Option<Vec<Key>> {
+    const FIELD: &str = "spec.auth.apiKey";
+    let mut rest = |text: &str, name: &str| {
+        let field = format!("{FIELD}.cooldown.{name}");
+        pause(text).map_err(|message| problems.push(Problem::invalid(&field, message))).ok()
+    };
+    let limited = rest(&pool.cooldown.on_rate_limit, "onRateLimit");
+    let rejected = rest(&pool.cooldown.on_rejected, "onRejected");
+    if !pool.keys.iter().any(|key| key.weight > 0) {
+        let message = "at least one key needs a weight above 0";
+        problems.push(Problem::invalid(&format!("{FIELD}.keys"), message));
+    }
+    let mut keys = Vec::new();
+    let mut sound = true;
     for (at, key) in pool.keys.iter().enumerate() {
-        let field = format!("spec.auth.apiKey.keys[{at}]");
-        if keys.iter().any(|other| *other.name == *key.name) {
-            return Err(vec![invalid(&field, format!("the name `{}` stands twice", key.name))]);
+        let field = format!("{FIELD}.keys[{at}]");
+        if let Err(message) = label(&key.name) {
+            problems.push(Problem::invalid(&format!("{field}.name"), message));
         }
-        let weight = u32::try_from(key.weight)
-            .map_err(|_negative| vec![invalid(&field, "`weight` must not be negative")])?;
+        let (Some(limited), Some(rejected)) = (limited, rejected) else { continue };
+        let weight = u32::try_from(key.weight).ok().filter(|weight| *weight <= 1000);
+        let Some(weight) = weight else {
+            problems.push(Problem::invalid(&format!("{field}.weight"), "must be from 0 to 1000"));
+            continue;
+        };
         match secret(id, key, &field, snapshot) {
             Ok(secret) => keys.push(Key {
                 name: key.name.as_str().into(),
@@ -158,48 +177,77 @@ fn keys(
                 cooldown_rate_limited: limited,
                 cooldown_rejected: rejected,
             }),
-            Err(condition) => missing.push(condition),
+            Err(problem) => {
+                sound &= !problem.rejects();
+                problems.push(problem);
+            }
         }
     }
-    if keys.is_empty() {
-        return Err(missing);
-    }
-    for condition in missing {
-        report.push(condition);
-    }
-    Ok(keys)
+    (sound && limited.is_some() && rejected.is_some()).then_some(keys)
 }
 
+/// The text of one key. No message repeats it.
 fn secret(
     id: &ObjectId,
-    key: &ApiKey,
+    key: &ApiKeySpec,
     field: &str,
     snapshot: &Snapshot,
-) -> Result<Secret, Condition> {
-    let text = match (key.secret_ref.name.is_empty(), key.env.is_empty()) {
-        (false, true) => {
-            let name = ObjectId::new(&*id.namespace, key.secret_ref.name.as_str());
+) -> Result<Secret, Problem> {
+    let read = match (&key.secret_ref, &key.env) {
+        (Some(wanted), None) => {
+            let field = format!("{field}.secretRef");
+            let name = ObjectId::new(Arc::clone(&id.namespace), wanted.name.as_str());
             let secret = snapshot.secrets.get(&name).ok_or_else(|| {
-                let message = format!("{field}.secretRef: there is no Secret {name}");
-                Condition::unresolved(Reason::RefNotFound, message)
+                Problem::at(Reason::SecretNotFound, &field, format!("there is no Secret {name}"))
             })?;
-            secret.get(&key.secret_ref.key).ok_or_else(|| {
-                let have = secret.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                let message = format!(
-                    "{field}.secretRef: Secret {name} has no key `{}`; it has: {have}",
-                    key.secret_ref.key
-                );
-                Condition::unresolved(Reason::KeyNotFound, message)
-            })?
+            let bytes = secret.get(&wanted.key).ok_or_else(|| {
+                let there = list(secret.keys().map(String::as_str));
+                let message =
+                    format!("Secret {name} has no key `{}`; there are: {there}", wanted.key);
+                Problem::at(Reason::KeyNotFound, &field, message)
+            })?;
+            let text = std::str::from_utf8(bytes.expose_secret()).map_err(|_binary| {
+                Problem::at(Reason::KeyUnusable, &field, "the key is no text")
+            })?;
+            Secret::new(text)
         }
-        (true, false) => snapshot.environment.get(&key.env).ok_or_else(|| {
-            let message = format!("{field}.env: the variable {} is not set", key.env);
-            Condition::unresolved(Reason::RefNotFound, message)
-        })?,
-        (false, false) | (true, true) => {
-            return Err(invalid(field, "give exactly one of `secretRef` and `env`"));
+        (None, Some(name)) => {
+            let field = format!("{field}.env");
+            variable(name).map_err(|message| Problem::invalid(&field, message))?;
+            let Some(environment) = &snapshot.environment else {
+                let message = "keys come from Secrets here; only manifests in files may name the \
+                               environment";
+                return Err(Problem::at(Reason::EnvironmentNotAllowed, &field, message));
+            };
+            let text = environment.get(name).ok_or_else(|| {
+                let message = format!("the environment variable {name} is not set");
+                Problem::at(Reason::VariableNotSet, &field, message)
+            })?;
+            Secret::new(text.expose_secret())
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(Problem::invalid(field, "give exactly one of `secretRef` and `env`"));
         }
     };
-    Secret::new(text)
-        .map_err(|error| Condition::unresolved(Reason::KeyNotFound, format!("{field}: {error}")))
+    read.map_err(|unusable| Problem::at(Reason::KeyUnusable, field, unusable))
+}
+
+/// Whether the grant makes sense.
+fn grants(spec: &ProviderCredentialSpec, problems: &mut Vec<Problem>) {
+    use crate::api::{LabelOperator, NamespacesFrom};
+    const FIELD: &str = "spec.allowedRoutes.namespaces";
+    let allowed = &spec.allowed_routes.namespaces;
+    if (allowed.from == NamespacesFrom::Selector) != allowed.selector.is_some() {
+        let message = "`selector` goes with `from: Selector`, and only with it";
+        problems.push(Problem::invalid(FIELD, message));
+    }
+    let expressions = allowed.selector.iter().flat_map(|selector| &selector.match_expressions);
+    for (at, expression) in expressions.enumerate() {
+        let listed = matches!(expression.operator, LabelOperator::In | LabelOperator::NotIn);
+        if listed != expression.values.is_some() {
+            let field = format!("{FIELD}.selector.matchExpressions[{at}]");
+            let message = "`In` and `NotIn` need `values`, `Exists` and `DoesNotExist` take none";
+            problems.push(Problem::invalid(&field, message));
+        }
+    }
 }

@@ -1,180 +1,300 @@
 //! What is said of each object: conditions from closed sets, with what, where and what to do.
 //!
-//! The same words stand in `trunkline check`, the log, and later in status and events.
+//! The same words stand in `trunkline check`, in the log, and in status and events. A reason belongs
+//! to exactly one condition, so a [`Problem`] needs no more than its reason to know what it makes
+//! false.
 
-use std::fmt::Write;
+use super::snapshot::Source;
+use crate::table::ObjectId;
 
-use serde::Serialize;
+/// Which condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ConditionType {
+    /// The specification is sound, and its names are its own.
+    Accepted,
+    /// What it refers to was found and may be used.
+    ResolvedRefs,
+    /// It serves.
+    Ready,
+}
 
-use super::Source;
-use crate::{table::ObjectId, words::words};
+impl ConditionType {
+    /// Every condition, in the order of a status.
+    pub const ALL: [Self; 3] = [Self::Accepted, Self::ResolvedRefs, Self::Ready];
 
-words! {
-    /// Which condition.
-    Status {
-        /// The object is sound.
-        Accepted => "Accepted",
-        /// What it refers to was found and may be used.
-        ResolvedRefs => "ResolvedRefs",
+    /// The word in `status.conditions[].type`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::Ready => "Ready",
+        }
+    }
+
+    /// The reason when nothing is wrong.
+    const fn well(self) -> Reason {
+        match self {
+            Self::Accepted => Reason::Accepted,
+            Self::ResolvedRefs => Reason::ResolvedRefs,
+            Self::Ready => Reason::Ready,
+        }
     }
 }
 
-words! {
-    /// Why a condition is false.
-    Reason {
-        /// There is no such credential.
-        CredentialNotFound => "CredentialNotFound",
-        /// Two objects have one name.
-        Duplicate => "Duplicate",
-        /// A value is not what it must be.
-        Invalid => "Invalid",
-        /// An object that is referred to lacks the key.
-        KeyNotFound => "KeyNotFound",
-        /// Another route owns the model name.
-        NameTaken => "NameTaken",
-        /// The endpoint is private and the process does not allow that.
-        PrivateEndpoint => "PrivateEndpoint",
-        /// The credential's owner does not allow it, or there is none.
-        RefNotPermitted => "RefNotPermitted",
-        /// There is no such Secret, ConfigMap or environment variable.
-        RefNotFound => "RefNotFound",
-        /// The schema has no such field.
-        UnknownField => "UnknownField",
-        /// The file is no YAML or JSON.
-        Unreadable => "Unreadable",
+/// Why a condition is as it is. Part of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// The specification is sound.
+    Accepted,
+    /// Another object of the same kind and name counts instead.
+    Duplicate,
+    /// The endpoint is private, unencrypted or foreign, and keys do not go there.
+    EndpointNotAllowed,
+    /// A value is not what it must be.
+    Invalid,
+    /// Another route owns the model name.
+    NameTaken,
+    /// The kind has no such field.
+    UnknownField,
+    /// The file is neither YAML nor JSON, or cannot be read.
+    Unreadable,
+    /// A value is none of those that there are.
+    UnsupportedValue,
+
+    /// Everything that it refers to was found.
+    ResolvedRefs,
+    /// There is no such `ConfigMap`.
+    ConfigMapNotFound,
+    /// There is no such credential.
+    CredentialNotFound,
+    /// The credential is there, and was not accepted or has nothing to connect with.
+    CredentialNotReady,
+    /// Keys may not come from the environment of this process.
+    EnvironmentNotAllowed,
+    /// The `Secret` or `ConfigMap` has no such key.
+    KeyNotFound,
+    /// The key is there and cannot be used.
+    KeyUnusable,
+    /// The credential's owner does not allow it, or there is none: which of the two is not told.
+    RefNotPermitted,
+    /// There is no such Secret.
+    SecretNotFound,
+    /// The environment variable is not set.
+    VariableNotSet,
+
+    /// All of it serves.
+    Ready,
+    /// It serves with fewer targets, keys or names than it asks for.
+    Degraded,
+    /// An earlier version of it serves.
+    LastGood,
+    /// No key can be used.
+    NoUsableKey,
+    /// No target can be used.
+    NoUsableTarget,
+    /// It was not accepted, and no earlier version is known.
+    NotAccepted,
+    /// It was told to answer 503.
+    Paused,
+}
+
+impl Reason {
+    /// The word in `status.conditions[].reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::Duplicate => "Duplicate",
+            Self::EndpointNotAllowed => "EndpointNotAllowed",
+            Self::Invalid => "Invalid",
+            Self::NameTaken => "NameTaken",
+            Self::UnknownField => "UnknownField",
+            Self::Unreadable => "Unreadable",
+            Self::UnsupportedValue => "UnsupportedValue",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::ConfigMapNotFound => "ConfigMapNotFound",
+            Self::CredentialNotFound => "CredentialNotFound",
+            Self::CredentialNotReady => "CredentialNotReady",
+            Self::EnvironmentNotAllowed => "EnvironmentNotAllowed",
+            Self::KeyNotFound => "KeyNotFound",
+            Self::KeyUnusable => "KeyUnusable",
+            Self::RefNotPermitted => "RefNotPermitted",
+            Self::SecretNotFound => "SecretNotFound",
+            Self::VariableNotSet => "VariableNotSet",
+            Self::Ready => "Ready",
+            Self::Degraded => "Degraded",
+            Self::LastGood => "LastGood",
+            Self::NoUsableKey => "NoUsableKey",
+            Self::NoUsableTarget => "NoUsableTarget",
+            Self::NotAccepted => "NotAccepted",
+            Self::Paused => "Paused",
+        }
+    }
+
+    /// The condition that it speaks of.
+    pub const fn condition(self) -> ConditionType {
+        match self {
+            Self::Accepted
+            | Self::Duplicate
+            | Self::EndpointNotAllowed
+            | Self::Invalid
+            | Self::NameTaken
+            | Self::UnknownField
+            | Self::Unreadable
+            | Self::UnsupportedValue => ConditionType::Accepted,
+            Self::ResolvedRefs
+            | Self::ConfigMapNotFound
+            | Self::CredentialNotFound
+            | Self::CredentialNotReady
+            | Self::EnvironmentNotAllowed
+            | Self::KeyNotFound
+            | Self::KeyUnusable
+            | Self::RefNotPermitted
+            | Self::SecretNotFound
+            | Self::VariableNotSet => ConditionType::ResolvedRefs,
+            Self::Ready
+            | Self::Degraded
+            | Self::LastGood
+            | Self::NoUsableKey
+            | Self::NoUsableTarget
+            | Self::NotAccepted
+            | Self::Paused => ConditionType::Ready,
+        }
     }
 }
 
-/// A condition that is false.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Condition {
-    /// Which condition.
-    #[serde(rename = "type", serialize_with = "status")]
-    pub status: Status,
-    /// Why.
-    #[serde(serialize_with = "reason")]
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Why; it says which condition is false.
     pub reason: Reason,
-    /// What, where and what to do.
+    /// The field's path (`spec.targets[1].weight`); empty for the object as a whole.
+    pub field: String,
+    /// What, where and what to do. Never a key.
     pub message: String,
 }
 
-fn status<S: serde::Serializer>(status: &Status, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(status.as_str())
+impl Problem {
+    /// Something is wrong; the message names the place in words of its own.
+    pub fn new(reason: Reason, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason, field: field.into(), message: message.into() }
+    }
+
+    /// Something is wrong with a field, and the message begins with it.
+    pub fn at(reason: Reason, field: &str, message: impl std::fmt::Display) -> Self {
+        Self::new(reason, field, format!("{field}: {message}"))
+    }
+
+    /// A field's value is not what it must be.
+    pub fn invalid(field: &str, message: impl std::fmt::Display) -> Self {
+        Self::at(Reason::Invalid, field, message)
+    }
+
+    /// Whether it keeps the object from being accepted as it is written. A name that is taken does
+    /// not: the route keeps its other names.
+    pub(super) fn rejects(&self) -> bool {
+        self.reason.condition() == ConditionType::Accepted && self.reason != Reason::NameTaken
+    }
 }
 
-fn reason<S: serde::Serializer>(reason: &Reason, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(reason.as_str())
-}
-
-impl Condition {
-    /// Something is wrong with the object itself.
-    pub fn not_accepted(reason: Reason, message: impl Into<String>) -> Self {
-        Self { status: Status::Accepted, reason, message: message.into() }
-    }
-
-    /// Something that the object refers to is missing or may not be used.
-    pub fn unresolved(reason: Reason, message: impl Into<String>) -> Self {
-        Self { status: Status::ResolvedRefs, reason, message: message.into() }
-    }
-
-    pub(super) fn name_taken(pattern: &str, owner: &ObjectId) -> Self {
-        let message = format!(
-            "spec.models: `{pattern}` belongs to ModelRoute {owner}; choose another name, or give \
-             one of the two a higher `precedence`"
-        );
-        Self::not_accepted(Reason::NameTaken, message)
-    }
+/// Whether an object serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Whether requests are served through it.
+    pub status: bool,
+    /// Why, or why not.
+    pub reason: Reason,
+    /// Targets of a route or keys of a credential that can be used.
+    pub usable: usize,
+    /// How many it asks for.
+    pub total: usize,
 }
 
 /// What is said of one object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Its kind; empty for a file that could not be read.
-    pub kind: &'static str,
-    /// Namespace and name; empty for a file that could not be read.
-    pub name: String,
+    /// Its kind; `File` for a file that could not be read.
+    pub kind: String,
+    /// Its name; none for a file.
+    pub id: Option<ObjectId>,
     /// Where it was read.
-    #[serde(skip)]
     pub source: Source,
-    /// `file:line`.
-    pub at: String,
     /// What is wrong; empty when nothing is.
-    pub conditions: Vec<Condition>,
-    /// Whether an earlier version of it serves.
-    pub last_good_serves: bool,
+    pub problems: Vec<Problem>,
+    /// Whether it serves; none for what serves nothing by itself.
+    pub ready: Option<Ready>,
+    /// Whether it is somebody else's and was not looked into.
+    pub left_alone: bool,
+}
+
+/// One condition of a status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Which.
+    pub kind: ConditionType,
+    /// Whether it is so.
+    pub status: bool,
+    /// Why.
+    pub reason: Reason,
+    /// What, where and what to do; empty when all is well.
+    pub message: String,
 }
 
 impl Report {
-    /// Nothing is wrong yet.
-    pub fn new(kind: &'static str, id: &ObjectId, source: &Source) -> Self {
-        Self::named(kind, id.to_string(), source)
+    /// Nothing is wrong with it.
+    pub fn new(kind: impl Into<String>, id: Option<ObjectId>, source: Source) -> Self {
+        let kind = kind.into();
+        Self { kind, id, source, problems: Vec::new(), ready: None, left_alone: false }
     }
 
-    /// Nothing is wrong yet with something that may have no name.
-    pub fn named(kind: &'static str, name: String, source: &Source) -> Self {
-        Self {
-            kind,
-            name,
-            source: source.clone(),
-            at: format!("{}:{}", source.file, source.line),
-            conditions: Vec::new(),
-            last_good_serves: false,
+    /// Whether an earlier version of the object serves in its place.
+    pub fn last_good_serves(&self) -> bool {
+        self.ready.is_some_and(|ready| ready.reason == Reason::LastGood)
+    }
+
+    /// Kind and name, as in `ModelRoute team-a/support`.
+    pub fn title(&self) -> String {
+        match &self.id {
+            Some(id) => format!("{} {id}", self.kind),
+            None => self.kind.clone(),
         }
     }
 
-    /// Something is wrong.
-    pub fn push(&mut self, condition: Condition) {
-        self.conditions.push(condition);
+    /// The conditions as a status shows them: one of each type, the first problem names the reason.
+    pub fn conditions(&self) -> Vec<Condition> {
+        let told = ConditionType::ALL.into_iter().filter(|kind| match kind {
+            ConditionType::Accepted => true,
+            ConditionType::ResolvedRefs | ConditionType::Ready => self.ready.is_some(),
+        });
+        told.map(|kind| self.condition(kind)).collect()
     }
 
-    pub(super) fn extend(&mut self, conditions: Vec<Condition>) {
-        self.conditions.extend(conditions);
+    fn condition(&self, kind: ConditionType) -> Condition {
+        let problems = || self.problems.iter().filter(|found| found.reason.condition() == kind);
+        let message = problems().map(|found| found.message.as_str()).collect::<Vec<_>>().join("; ");
+        if let Some(Ready { status, reason, usable, total }) =
+            self.ready.filter(|_| kind == ConditionType::Ready)
+        {
+            let message = if reason == Reason::Ready {
+                String::new()
+            } else {
+                format!("{usable} of {total} can be used")
+            };
+            return Condition { kind, status, reason, message };
+        }
+        let first = problems().next();
+        let reason = first.map_or_else(|| kind.well(), |problem| problem.reason);
+        Condition { kind, status: first.is_none(), reason, message }
     }
 
-    pub(super) const fn still_serving(&mut self) {
-        self.last_good_serves = true;
-    }
-
-    /// One line a condition, for logs.
+    /// One line a problem, for logs.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.conditions.iter().map(|condition| {
-            let Condition { status, reason, message } = condition;
-            format!(
-                "{} {} {}  {}=False ({})  {message}",
-                self.at,
-                self.kind,
-                self.name,
-                status.as_str(),
-                reason.as_str()
-            )
+        self.problems.iter().map(|problem| {
+            let Problem { reason, field, message } = problem;
+            let (file, line) = (&self.source.file, self.source.line_of(field));
+            let (kind, reason) = (reason.condition().as_str(), reason.as_str());
+            let serves =
+                if self.last_good_serves() { " (its last good version serves)" } else { "" };
+            format!("{file}:{line} {} {kind}=False ({reason}) {message}{serves}", self.title())
         })
     }
-}
-
-/// The reports as `trunkline check` prints them.
-pub fn render(reports: &[Report]) -> String {
-    let mut text = String::new();
-    let (mut problems, mut bad) = (0, 0);
-    for report in reports {
-        if report.conditions.is_empty() {
-            continue;
-        }
-        bad += 1;
-        problems += report.conditions.len();
-        let head = format!("{}  {} {}", report.at, report.kind, report.name);
-        // Writing to a string cannot fail.
-        let _written = writeln!(text, "{}", head.trim_end());
-        for Condition { status, reason, message } in &report.conditions {
-            let (status, reason) = (status.as_str(), reason.as_str());
-            let _written = writeln!(text, "  {status}=False ({reason})  {message}");
-        }
-    }
-    let all = reports.len();
-    let _written = if bad == 0 {
-        writeln!(text, "{all} objects, no problem.")
-    } else {
-        let s = if problems == 1 { "" } else { "s" };
-        writeln!(text, "{problems} problem{s} in {bad} of {all} objects.")
-    };
-    text
 }

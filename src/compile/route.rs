@@ -1,16 +1,16 @@
 //! One `ModelRoute` with its credentials to one [`Route`].
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    Usable,
-    report::{Condition, Reason, Report},
-    value::{duration, invalid, meant},
+    report::Problem,
+    resolve::Known,
+    value::{duration, header_name, header_value, label, model_pattern, upstream_model},
 };
 use crate::{
     api::{
-        ApiName, FailoverReason, FailoverSpec, From, HeaderType, MatchSpec, ModelRouteSpec,
-        TargetSpec, TargetTimeouts, TimeoutsSpec,
+        ApiName, FailoverReason, FailoverSpec, HeaderSpec, HeaderType, MatchSpec, ModelRouteSpec,
+        OverridesSpec, TargetSpec, TargetTimeouts, TimeoutsSpec,
     },
     dialect::Api,
     provider::models,
@@ -20,67 +20,74 @@ use crate::{
     },
 };
 
-/// Builds a route. A target that cannot be had is left out and reported; the rest serves.
+/// The longest value of one override, as JSON text.
+const LONGEST_OVERRIDE: usize = 16 * 1024;
+
+/// The fields that no override may touch: one belongs to the route, the other to the client.
+const OWNED_FIELDS: [&str; 2] = ["model", "stream"];
+
+/// Builds a route. A target that cannot be had is left out and told; the rest serves.
+///
+/// Everything that is wrong is told. None when the specification itself is.
 pub(super) fn build(
     id: &ObjectId,
     spec: &ModelRouteSpec,
-    credentials: &BTreeMap<ObjectId, Usable>,
-    report: &mut Report,
-) -> Result<Route, Vec<Condition>> {
-    let one = |condition| vec![condition];
-    let models = patterns(&spec.models).map_err(one)?;
-    let matches = matches(&spec.matches).map_err(one)?;
-    let timeouts = timeouts(&spec.timeouts).map_err(one)?;
-    let failover = failover(&spec.failover).map_err(one)?;
-    if spec.targets.is_empty() {
-        return Err(one(invalid("spec.targets", "a route needs at least one target")));
+    created: u64,
+    known: Known<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Route> {
+    let models = patterns(&spec.models, problems);
+    let matches = matches(&spec.matches, problems);
+    let timeouts = timeouts(&spec.timeouts, problems);
+    let failover = failover(&spec.failover, problems);
+    if !spec.targets.iter().any(|target| target.weight > 0) {
+        let message = "at least one target needs a weight above 0";
+        problems.push(Problem::invalid("spec.targets", message));
     }
-    let mut targets: Vec<Arc<Target>> = Vec::new();
+    let mut targets = Vec::new();
     for (at, target) in spec.targets.iter().enumerate() {
         let field = format!("spec.targets[{at}]");
-        if spec.targets.iter().take(at).any(|other| other.name == target.name) {
-            let message = format!("the name `{}` stands twice", target.name);
-            return Err(one(invalid(&field, message)));
-        }
-        match build_target(id, target, &field, timeouts, credentials)? {
-            Ok(target) => targets.push(Arc::new(target)),
-            Err(condition) => report.push(condition),
+        let found = known
+            .credential(&id.namespace, &target.name, &target.credential_ref, &field)
+            .map_err(|problem| problems.push(problem))
+            .ok();
+        let shape = shape(target, &field, timeouts, problems);
+        if let (Some(credential), Some(shape)) = (found, shape) {
+            let dialect = credential.provider.dialect;
+            targets.push(Arc::new(Target {
+                name: target.name.as_str().into(),
+                credential,
+                model: target.model.as_str().into(),
+                traits: models::traits(dialect, &target.model),
+                tier: shape.tier,
+                weight: shape.weight,
+                timeouts: shape.timeouts,
+                overrides: shape.overrides,
+            }));
         }
     }
-    Ok(Route {
+    Some(Route {
         id: id.clone(),
-        created: 0,
+        created,
         models,
-        matches,
+        matches: matches?,
         precedence: spec.precedence,
         targets,
-        failover,
+        failover: failover?,
         paused: spec.paused,
     })
 }
 
-fn patterns(models: &[String]) -> Result<Vec<Pattern>, Condition> {
-    if models.is_empty() {
-        return Err(invalid("spec.models", "a route needs at least one model name"));
+fn patterns(models: &[String], problems: &mut Vec<Problem>) -> Vec<Pattern> {
+    for (at, name) in models.iter().enumerate() {
+        if let Err(message) = model_pattern(name) {
+            problems.push(Problem::invalid(&format!("spec.models[{at}]"), message));
+        }
     }
-    let check = |(at, name): (usize, &String)| {
-        let field = format!("spec.models[{at}]");
-        let stars = name.matches('*').count();
-        let good = |c: char| c.is_ascii_alphanumeric() || "._:/@+*-".contains(c);
-        if name.is_empty() || name.len() > 128 || !name.chars().all(good) {
-            let message = format!("`{name}` may hold letters, digits and . _ : / @ + - only");
-            return Err(invalid(&field, message));
-        }
-        if stars > 1 || (stars == 1 && !name.starts_with('*') && !name.ends_with('*')) {
-            let message = format!("`{name}` may have one `*`, at its beginning or end");
-            return Err(invalid(&field, message));
-        }
-        Ok(Pattern::parse(name))
-    };
-    models.iter().enumerate().map(check).collect()
+    models.iter().map(|name| Pattern::parse(name)).collect()
 }
 
-fn matches(spec: &MatchSpec) -> Result<Match, Condition> {
+fn matches(spec: &MatchSpec, problems: &mut Vec<Problem>) -> Option<Match> {
     let mut apis: Vec<Api> = spec
         .apis
         .iter()
@@ -90,59 +97,81 @@ fn matches(spec: &MatchSpec) -> Result<Match, Condition> {
         })
         .collect();
     apis.sort_unstable();
-    apis.dedup();
-    let header = |(at, header): (usize, &crate::api::HeaderSpec)| {
+    let mut headers = Vec::new();
+    for (at, header) in spec.headers.iter().enumerate() {
         let field = format!("spec.match.headers[{at}]");
-        let name = header.name.to_lowercase();
-        let name =
-            name.parse().map_err(|_bad| invalid(&field, format!("`{name}` is no header name")))?;
-        let value = header.value.as_str().into();
-        let test = match header.kind {
-            HeaderType::Exact => HeaderTest::Exact(value),
-            HeaderType::Prefix => HeaderTest::Prefix(value),
-            HeaderType::Present => HeaderTest::Present,
-        };
-        Ok(HeaderMatch { name, test })
-    };
-    let headers: Result<Vec<_>, _> = spec.headers.iter().enumerate().map(header).collect();
-    let mut headers = headers?;
+        match header_match(header, &field) {
+            Ok(header) => headers.push(header),
+            Err(problem) => problems.push(problem),
+        }
+    }
     headers.sort_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
-    Ok(Match { apis, headers })
+    (headers.len() == spec.headers.len()).then_some(Match { apis, headers })
 }
 
-fn timeouts(spec: &TimeoutsSpec) -> Result<Timeouts, Condition> {
-    Ok(Timeouts {
-        connect: duration(&spec.connect, "spec.timeouts.connect")?,
-        headers: duration(&spec.headers, "spec.timeouts.headers")?,
-        first_token: duration(&spec.first_token, "spec.timeouts.firstToken")?,
-        stream_idle: duration(&spec.stream_idle, "spec.timeouts.streamIdle")?,
-        total: duration(&spec.total, "spec.timeouts.total")?,
-    })
-}
-
-fn of_target(spec: &TargetTimeouts, route: Timeouts, field: &str) -> Result<Timeouts, Condition> {
-    let read = |text: &str, name: &str, route: Duration| {
-        if text.is_empty() {
-            Ok(route)
-        } else {
-            duration(text, &format!("{field}.timeouts.{name}"))
+fn header_match(header: &HeaderSpec, field: &str) -> Result<HeaderMatch, Problem> {
+    let name = header_name(&header.name)
+        .map_err(|message| Problem::invalid(&format!("{field}.name"), message))?;
+    if let Some(Err(message)) = header.value.as_deref().map(header_value) {
+        return Err(Problem::invalid(&format!("{field}.value"), message));
+    }
+    let test = match (header.kind, &header.value) {
+        (HeaderType::Exact, Some(value)) => HeaderTest::Exact(value.as_str().into()),
+        (HeaderType::Prefix, Some(value)) => HeaderTest::Prefix(value.as_str().into()),
+        (HeaderType::Present, None) => HeaderTest::Present,
+        (HeaderType::Exact | HeaderType::Prefix, None) | (HeaderType::Present, Some(_)) => {
+            let message = "`Exact` and `Prefix` need a `value`, `Present` takes none";
+            return Err(Problem::invalid(field, message));
         }
     };
-    Ok(Timeouts {
-        connect: read(&spec.connect, "connect", route.connect)?,
-        headers: read(&spec.headers, "headers", route.headers)?,
-        first_token: read(&spec.first_token, "firstToken", route.first_token)?,
-        stream_idle: read(&spec.stream_idle, "streamIdle", route.stream_idle)?,
-        total: read(&spec.total, "total", route.total)?,
+    Ok(HeaderMatch { name, test })
+}
+
+fn read(text: &str, field: &str, problems: &mut Vec<Problem>) -> Option<Duration> {
+    duration(text).map_err(|message| problems.push(Problem::invalid(field, message))).ok()
+}
+
+fn timeouts(spec: &TimeoutsSpec, problems: &mut Vec<Problem>) -> Option<Timeouts> {
+    let TimeoutsSpec { connect, headers, first_token, stream_idle, total } = spec;
+    let mut of = |text: &str, name: &str| read(text, &format!("spec.timeouts.{name}"), problems);
+    let (connect, headers) = (of(connect, "connect"), of(headers, "headers"));
+    let (first_token, stream_idle) = (of(first_token, "firstToken"), of(stream_idle, "streamIdle"));
+    Some(Timeouts {
+        total: of(total, "total")?,
+        connect: connect?,
+        headers: headers?,
+        first_token: first_token?,
+        stream_idle: stream_idle?,
     })
 }
 
-fn failover(spec: &FailoverSpec) -> Result<Failover, Condition> {
-    let max_attempts = u32::try_from(spec.max_attempts)
-        .ok()
-        .filter(|attempts| (1..=8).contains(attempts))
-        .ok_or_else(|| invalid("spec.failover.maxAttempts", "must be between 1 and 8"))?;
-    let on = spec.on.iter().map(|reason| match reason {
+/// A target's timeouts: its own, and the route's where it has none.
+fn of_target(
+    spec: &TargetTimeouts,
+    route: Timeouts,
+    field: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<Timeouts> {
+    let TargetTimeouts { connect, headers, first_token, stream_idle, total } = spec;
+    let mut or = |text: &Option<String>, name: &str, route: Duration| match text {
+        Some(text) => read(text, &format!("{field}.timeouts.{name}"), problems),
+        None => Some(route),
+    };
+    let (connect, headers) =
+        (or(connect, "connect", route.connect), or(headers, "headers", route.headers));
+    let first_token = or(first_token, "firstToken", route.first_token);
+    let stream_idle = or(stream_idle, "streamIdle", route.stream_idle);
+    Some(Timeouts {
+        total: or(total, "total", route.total)?,
+        connect: connect?,
+        headers: headers?,
+        first_token: first_token?,
+        stream_idle: stream_idle?,
+    })
+}
+
+fn failover(spec: &FailoverSpec, problems: &mut Vec<Problem>) -> Option<Failover> {
+    let on = spec.retry_on.iter().map(|reason| match reason {
         FailoverReason::Connect => FailoverOn::Connect,
         FailoverReason::ContextExceeded => FailoverOn::ContextExceeded,
         FailoverReason::CredentialRejected => FailoverOn::CredentialRejected,
@@ -152,87 +181,70 @@ fn failover(spec: &FailoverSpec) -> Result<Failover, Condition> {
         FailoverReason::ServerError => FailoverOn::ServerError,
         FailoverReason::Timeout => FailoverOn::Timeout,
     });
-    let total_budget = duration(&spec.total_budget, "spec.failover.totalBudget")?;
-    Ok(Failover { max_attempts, total_budget, on: on.collect() })
+    let max_attempts = u32::try_from(spec.max_attempts).ok().filter(|n| (1..=8).contains(n));
+    if max_attempts.is_none() {
+        problems.push(Problem::invalid("spec.failover.maxAttempts", "must be from 1 to 8"));
+    }
+    let total_budget = read(&spec.total_budget, "spec.failover.totalBudget", problems);
+    Some(Failover { max_attempts: max_attempts?, total_budget: total_budget?, on: on.collect() })
 }
 
-/// A target, or why it is left out; the outer error makes the whole route invalid.
-fn build_target(
-    route: &ObjectId,
+/// What a target is besides its credential and names.
+struct Shape {
+    tier: u8,
+    weight: u32,
+    timeouts: Timeouts,
+    overrides: Overrides,
+}
+
+fn shape(
     spec: &TargetSpec,
     field: &str,
-    timeouts: Timeouts,
-    credentials: &BTreeMap<ObjectId, Usable>,
-) -> Result<Result<Target, Condition>, Vec<Condition>> {
-    let one = |condition| vec![condition];
-    let ranged = |value: i32, most: i32, name: &str| {
-        let good = (0..=most).contains(&value);
-        let message = format!("`{name}` must be between 0 and {most}");
-        if good { Ok(value.unsigned_abs()) } else { Err(one(invalid(field, message))) }
-    };
-    let label = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if spec.name.is_empty() || spec.name.len() > 63 || !spec.name.chars().all(label) {
-        let message = "`name` may hold letters, digits and . _ - only";
-        return Err(one(invalid(field, message)));
+    route: Option<Timeouts>,
+    problems: &mut Vec<Problem>,
+) -> Option<Shape> {
+    let tier = u8::try_from(spec.tier).ok().filter(|tier| *tier <= 15);
+    let weight = u32::try_from(spec.weight).ok().filter(|weight| *weight <= 1000);
+    let checks = [
+        ("name", label(&spec.name).err()),
+        ("model", upstream_model(&spec.model).err()),
+        ("tier", tier.is_none().then(|| "must be from 0 to 15".to_owned())),
+        ("weight", weight.is_none().then(|| "must be from 0 to 1000".to_owned())),
+    ];
+    for (name, message) in checks {
+        problems
+            .extend(message.map(|message| Problem::invalid(&format!("{field}.{name}"), message)));
     }
-    let tier = u8::try_from(ranged(spec.tier, 15, "tier")?).unwrap_or(u8::MAX);
-    let weight = ranged(spec.weight, 1000, "weight")?;
-    // The name goes into paths and JSON of the upstream's as it stands.
-    let good = |c: char| c.is_ascii_alphanumeric() || "._:/@+-".contains(c);
-    if spec.model.is_empty() || !spec.model.chars().all(good) || spec.model.contains("..") {
-        let message = format!("`{}` is no model name", spec.model);
-        return Err(one(invalid(&format!("{field}.model"), message)));
-    }
-    let timeouts = of_target(&spec.timeouts, timeouts, field).map_err(one)?;
-    let wanted = &spec.credential_ref;
-    let namespace =
-        if wanted.namespace.is_empty() { &*route.namespace } else { wanted.namespace.as_str() };
-    let id = ObjectId::new(namespace, wanted.name.as_str());
-    let own = namespace == &*route.namespace;
-    let usable =
-        credentials.get(&id).filter(|usable| own || usable.allowed.namespaces.from == From::All);
-    let Some(usable) = usable else {
-        return Ok(Err(missing(spec, &id, own, credentials)));
-    };
-    let credential = Arc::clone(&usable.credential);
-    let traits = models::traits(credential.provider.dialect, &spec.model);
-    let set = spec.overrides.set.iter().map(|(key, value)| (key.clone(), value.to_string()));
-    let overrides = Overrides { set: set.collect(), remove: spec.overrides.remove.clone() };
-    Ok(Ok(Target {
-        name: spec.name.as_str().into(),
-        credential,
-        model: spec.model.as_str().into(),
-        traits,
-        tier,
-        weight,
-        timeouts,
-        overrides,
-    }))
+    let overrides = overrides(&spec.overrides, &format!("{field}.overrides"), problems);
+    let timeouts = of_target(&spec.timeouts, route?, field, problems);
+    Some(Shape { tier: tier?, weight: weight?, timeouts: timeouts?, overrides })
 }
 
-/// Of another namespace nothing is told, not even whether the credential exists.
-fn missing(
-    spec: &TargetSpec,
-    id: &ObjectId,
-    own: bool,
-    credentials: &BTreeMap<ObjectId, Usable>,
-) -> Condition {
-    let target = &spec.name;
-    if !own {
-        let message = format!(
-            "target `{target}` may not use ProviderCredential {id}, or there is none; its owner \
-             can allow it in spec.allowedRoutes"
-        );
-        return Condition::unresolved(Reason::RefNotPermitted, message);
+fn overrides(spec: &OverridesSpec, field: &str, problems: &mut Vec<Problem>) -> Overrides {
+    let OverridesSpec { set, remove } = spec;
+    let mut wrong = |field: &str, message: &str| problems.push(Problem::invalid(field, message));
+    for (at, name) in remove.iter().enumerate() {
+        if OWNED_FIELDS.contains(&name.as_str()) {
+            wrong(&format!("{field}.remove[{at}]"), "`model` and `stream` cannot be left out");
+        }
     }
-    let usable = || credentials.keys().filter(|o| o.namespace == id.namespace).map(|o| &*o.name);
-    let hint = meant(&id.name, usable())
-        .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-    let have = usable().collect::<Vec<_>>().join(", ");
-    let have = if have.is_empty() { "none".to_owned() } else { have };
-    let message = format!(
-        "target `{target}` names ProviderCredential {id}, which is missing or unusable; usable \
-         ones: {have}{hint}"
-    );
-    Condition::unresolved(Reason::CredentialNotFound, message)
+    let mut texts = Vec::new();
+    for (name, value) in set {
+        let field = format!("{field}.set.{name}");
+        if OWNED_FIELDS.contains(&name.as_str()) {
+            wrong(&field, "`model` belongs to the target and `stream` to the client");
+        }
+        if remove.contains(name) {
+            wrong(&field, "stands in `remove` too");
+        }
+        if name.is_empty() || name.len() > 64 {
+            wrong(&field, "a field's name has 1 to 64 characters");
+        }
+        let text = value.to_string();
+        if text.len() > LONGEST_OVERRIDE {
+            wrong(&field, "must be at most 16 KiB of JSON");
+        }
+        texts.push((name.clone(), text));
+    }
+    Overrides { set: texts, remove: remove.clone() }
 }

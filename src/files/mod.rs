@@ -1,231 +1,286 @@
 //! Manifests from a folder: every `.yaml`, `.yml` and `.json` file in it, many documents a file.
 //!
-//! A file that cannot be read keeps the objects that it gave before: half an edit must not take
-//! routes away. Objects of other kinds are left alone, so that a folder of Kubernetes manifests can
-//! be read as it is.
+//! Nothing here decides what an object means; `compile` does. A file that cannot be read keeps the
+//! objects that it gave before, and a folder that is suddenly empty is an error: half an edit must
+//! not take routes away. Objects of other kinds are left alone, so that a folder of Kubernetes
+//! manifests can be read as it is.
 
-mod fields;
+mod document;
+mod position;
+mod schema;
+mod secret;
 pub mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use self::document::{Document, Unreadable};
 use crate::{
-    api::{API_VERSION, ModelRouteSpec, ProviderCredentialSpec},
-    compile::{Condition, Entry, Report, Snapshot, Source, report::Reason},
+    api::{API_VERSION, GROUP, ProviderCredentialSpec},
+    compile::{Entry, Problem, Reason, Report, Snapshot, Source, value::suggestion},
     table::ObjectId,
 };
 
-/// Reads a folder again and again, and remembers what each file gave.
+/// How deep folders may lie in each other. A link to a folder above would have no end.
+const DEEPEST: usize = 16;
+
+/// The namespace of an object that names none.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// Reads a folder again and again, and remembers what each file gave when it was last readable.
 #[derive(Debug)]
 pub struct Reader {
     path: PathBuf,
-    /// The documents of each file when it was last readable.
     good: BTreeMap<PathBuf, Vec<Document>>,
-    schemas: fields::Schemas,
-}
-
-/// One object as it was written.
-#[derive(Clone, Debug)]
-struct Document {
-    source: Source,
-    value: Value,
 }
 
 impl Reader {
     /// A reader of a folder or of one file.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), good: BTreeMap::new(), schemas: fields::Schemas::new() }
+        Self { path: path.into(), good: BTreeMap::new() }
     }
 
     /// Reads everything. `env` looks environment variables up, for keys that name one.
     ///
     /// # Errors
-    /// When the folder itself cannot be read, or holds no manifest at all.
+    /// When the folder itself cannot be read, or holds no manifest at all. What was read before is
+    /// remembered, so the next call may succeed.
     pub fn read(&mut self, env: &dyn Fn(&str) -> Option<String>) -> io::Result<Snapshot> {
-        let files = manifests(&self.path)?;
-        let mut snapshot = Snapshot::default();
+        let mut files = BTreeSet::new();
+        find(&self.path, DEEPEST, &mut files)?;
+        if files.is_empty() {
+            let message = "no .yaml, .yml or .json file in it";
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        }
+        let mut snapshot = Snapshot { environment: Some(BTreeMap::new()), ..Snapshot::default() };
         self.good.retain(|file, _| files.contains(file));
         for file in files {
-            let shown = file.display().to_string();
-            let read = fs::read_to_string(&file).map_err(|error| (1, error.to_string()));
-            match read.and_then(|text| documents(&shown, &text)) {
+            match self.documents(&file) {
                 Ok(documents) => {
                     self.good.insert(file, documents);
                 }
-                Err((line, message)) => {
-                    let source = Source { file: shown, line };
-                    let mut report = Report::named("File", String::new(), &source);
-                    report.last_good_serves = self.good.contains_key(&file);
-                    report.push(Condition::not_accepted(Reason::Unreadable, message));
-                    snapshot.unread.push(report);
+                Err(unreadable) => {
+                    let kept = self.good.get(&file).map_or(0, Vec::len);
+                    snapshot.unread.push(unreadable_file(&file, unreadable, kept));
                 }
             }
         }
+        let mut seen = Seen::new();
         for document in self.good.values().flatten() {
-            self.place(document, &mut snapshot, env);
+            place(document, &mut snapshot, &mut seen, env);
         }
         Ok(snapshot)
     }
 
-    fn place(
-        &self,
-        document: &Document,
-        snapshot: &mut Snapshot,
-        env: &dyn Fn(&str) -> Option<String>,
-    ) {
-        let Document { source, value } = document;
-        let text = |at: &str| value.pointer(at).and_then(Value::as_str).unwrap_or_default();
-        let (version, kind) = (text("/apiVersion"), text("/kind"));
-        let namespace = Some(text("/metadata/namespace")).filter(|name| !name.is_empty());
-        let id = ObjectId::new(namespace.unwrap_or("default"), text("/metadata/name"));
-        let group = API_VERSION.split('/').next().unwrap_or_default();
-        match (version, kind) {
-            (API_VERSION, "ModelRoute") => {
-                let spec = self.decode::<ModelRouteSpec>("ModelRoute", value);
-                insert(&mut snapshot.routes, id, source, spec);
-            }
-            (API_VERSION, "ProviderCredential") => {
-                let spec = self.decode::<ProviderCredentialSpec>("ProviderCredential", value);
-                if let Ok(spec) = &spec {
-                    let keys = spec.auth.api_key.iter().flat_map(|pool| &pool.keys);
-                    for name in keys.map(|key| &key.env).filter(|name| !name.is_empty()) {
-                        snapshot.environment.extend(env(name).map(|value| (name.clone(), value)));
-                    }
-                }
-                insert(&mut snapshot.credentials, id, source, spec);
-            }
-            ("v1", "Secret") => {
-                snapshot.secrets.insert(id, secret(value));
-            }
-            ("v1", "ConfigMap") => {
-                snapshot.config_maps.insert(id, texts(value.get("data")));
-            }
-            _ if version.split('/').next() == Some(group) || version.is_empty() => {
-                let mut report = Report::named("Object", id.to_string(), source);
-                let message = format!(
-                    "`{version}` `{kind}` is no kind of ours; there are ModelRoute and \
-                     ProviderCredential in {API_VERSION}"
-                );
-                report.push(Condition::not_accepted(Reason::Invalid, message));
-                snapshot.unread.push(report);
-            }
-            _ => {}
+    fn documents(&self, file: &Path) -> Result<Vec<Document>, Unreadable> {
+        let text = fs::read_to_string(file)
+            .map_err(|error| Unreadable { line: 0, message: error.to_string() })?;
+        let before = self.good.get(file).is_some_and(|documents| !documents.is_empty());
+        if before && text.trim().is_empty() {
+            // Editors and `>` empty a file before they write it.
+            let message = "the file is empty; delete it to take its objects away".to_owned();
+            return Err(Unreadable { line: 0, message });
         }
-    }
-
-    /// Decodes a specification; every unknown field is reported, not just the first.
-    fn decode<T: DeserializeOwned>(&self, kind: &str, value: &Value) -> Result<T, Vec<Condition>> {
-        let unknown = self.schemas.unknown(kind, value);
-        if !unknown.is_empty() {
-            return Err(unknown);
-        }
-        let spec = value.get("spec").cloned().unwrap_or_default();
-        serde_json::from_value(spec).map_err(|error| {
-            vec![Condition::not_accepted(Reason::Invalid, format!("spec: {error}"))]
-        })
+        document::parse(file, &text)
     }
 }
 
-fn insert<T>(
-    to: &mut BTreeMap<ObjectId, Entry<T>>,
-    id: ObjectId,
-    source: &Source,
-    spec: Result<T, Vec<Condition>>,
+/// Puts one object where it belongs, or says why not.
+fn place(
+    document: &Document,
+    snapshot: &mut Snapshot,
+    seen: &mut Seen,
+    env: &dyn Fn(&str) -> Option<String>,
 ) {
-    if let Some(first) = to.get_mut(&id) {
-        let message = format!(
-            "{id} stands twice: here and in {}:{}; remove one of them",
-            source.file, source.line
-        );
-        first.spec = Err(vec![Condition::not_accepted(Reason::Duplicate, message)]);
+    let Document { source, object } = document;
+    let (version, kind) = (document.text(&["apiVersion"]), document.text(&["kind"]));
+    let (Some(version), Some(kind)) = (version, kind) else {
+        let field = if version.is_none() { "apiVersion" } else { "kind" };
+        let problem = Problem::invalid(field, "is missing, or no text");
+        snapshot.unread.push(bad(kind.unwrap_or("Object"), None, source, problem));
+        return;
+    };
+    let group = version.split('/').next().unwrap_or_default();
+    let known = schema::kinds().any(|known| known == kind);
+    let ours = known && version == API_VERSION;
+    if group == GROUP && known && !ours {
+        let message = format!("`{version}` is not known; use {API_VERSION}");
+        let problem = Problem::at(Reason::UnsupportedValue, "apiVersion", message);
+        snapshot.unread.push(bad(kind, None, source, problem));
         return;
     }
-    to.insert(id, Entry { source: source.clone(), spec });
+    if group == GROUP && !known {
+        let message =
+            format!("`{kind}` is no kind of {API_VERSION}; {}", suggestion(kind, schema::kinds()));
+        let problem = Problem::at(Reason::UnsupportedValue, "kind", message);
+        snapshot.unread.push(bad(kind, None, source, problem));
+        return;
+    }
+    let needed = ours || (version == "v1" && matches!(kind, "ConfigMap" | "Namespace" | "Secret"));
+    if !needed {
+        let report = Report::new(kind, None, source.clone());
+        snapshot.unread.push(Report { left_alone: true, ..report });
+        return;
+    }
+    let id = match identity(document, kind == "Namespace") {
+        Ok(id) => id,
+        Err(problem) => {
+            snapshot.unread.push(bad(kind, None, source, problem));
+            return;
+        }
+    };
+    if let Some(first) = seen.insert((kind.to_owned(), id.clone()), source.clone()) {
+        let message = format!(
+            "{kind} {id} stands twice: in {}:{}, which counts, and in {}:{}; remove one of them",
+            first.file, first.line, source.file, source.line
+        );
+        let problem = Problem::new(Reason::Duplicate, "metadata", message);
+        snapshot.unread.push(bad(kind, Some(id.clone()), source, problem));
+        seen.insert((kind.to_owned(), id), first);
+        return;
+    }
+    match kind {
+        "ModelRoute" => {
+            snapshot.routes.insert(id, entry(kind, document));
+        }
+        "ProviderCredential" => {
+            let entry: Entry<ProviderCredentialSpec> = entry(kind, document);
+            look_up(&entry, snapshot, env);
+            snapshot.credentials.insert(id, entry);
+        }
+        "ConfigMap" => {
+            snapshot.config_maps.insert(id, secret::texts(object.get("data")));
+        }
+        "Namespace" => {
+            let labels = object.get("metadata").and_then(|metadata| metadata.get("labels"));
+            snapshot.namespaces.insert(id.name.to_string(), secret::texts(labels));
+        }
+        _secret => {
+            let (data, problems) = secret::data(object);
+            if !problems.is_empty() {
+                let report = Report::new(kind, Some(id.clone()), source.clone());
+                snapshot.unread.push(Report { problems, ..report });
+            }
+            snapshot.secrets.insert(id, data);
+        }
+    }
 }
 
-fn texts(map: Option<&Value>) -> BTreeMap<String, String> {
-    let entries = map.and_then(Value::as_object).into_iter().flatten();
-    entries.filter_map(|(key, text)| Some((key.clone(), text.as_str()?.to_owned()))).collect()
+fn entry<T: DeserializeOwned>(kind: &str, document: &Document) -> Entry<T> {
+    let mut problems = schema::problems(kind, &document.object);
+    let spec = document.object.get("spec").cloned().unwrap_or_default();
+    let spec = match serde_json::from_value(spec) {
+        Ok(spec) => Some(spec),
+        Err(error) => {
+            // The schema has said it already, with its place and in better words.
+            if problems.is_empty() {
+                problems.push(Problem::invalid("spec", error));
+            }
+            None
+        }
+    };
+    Entry { source: document.source.clone(), created: 0, spec, problems }
 }
 
-fn secret(value: &Value) -> BTreeMap<String, String> {
-    let encoded = texts(value.get("data")).into_iter().filter_map(|(key, text)| {
-        let bytes = STANDARD.decode(text.trim()).ok()?;
-        Some((key, String::from_utf8(bytes).ok()?))
-    });
-    // As in a cluster, stringData wins.
-    encoded.chain(texts(value.get("stringData"))).collect()
+/// The objects that were read, and where.
+type Seen = BTreeMap<(String, ObjectId), Source>;
+
+/// The values of the environment variables that a credential's keys name.
+fn look_up(
+    entry: &Entry<ProviderCredentialSpec>,
+    snapshot: &mut Snapshot,
+    env: &dyn Fn(&str) -> Option<String>,
+) {
+    let pool = entry.spec.as_ref().and_then(|spec| spec.auth.api_key.as_ref());
+    let names = pool.iter().flat_map(|pool| &pool.keys).filter_map(|key| key.env.as_deref());
+    for name in names {
+        if let (Some(environment), Some(value)) = (&mut snapshot.environment, env(name)) {
+            environment.insert(name.to_owned(), SecretString::from(value));
+        }
+    }
 }
 
-/// Every manifest below a path, sorted. Hidden files and folders are skipped: editors and mounted
-/// volumes keep their temporary files there.
-fn manifests(path: &Path) -> io::Result<BTreeSet<PathBuf>> {
-    let mut found = BTreeSet::new();
-    if fs::metadata(path)?.is_file() {
+fn bad(kind: &str, id: Option<ObjectId>, source: &Source, problem: Problem) -> Report {
+    Report { problems: vec![problem], ..Report::new(kind, id, source.clone()) }
+}
+
+fn unreadable_file(file: &Path, unreadable: Unreadable, kept: usize) -> Report {
+    let Unreadable { line, message } = unreadable;
+    let source = Source {
+        file: file.display().to_string().into(),
+        line: line.max(1),
+        fields: Arc::default(),
+    };
+    let message = match kept {
+        0 => message,
+        1 => format!("{message}; its object stays as it last was"),
+        kept => format!("{message}; its {kept} objects stay as they last were"),
+    };
+    bad("File", None, &source, Problem::new(Reason::Unreadable, "", message))
+}
+
+/// Namespace and name, by the rules of Kubernetes (RFC 1123).
+fn identity(document: &Document, is_namespace: bool) -> Result<ObjectId, Problem> {
+    let metadata = document.object.get("metadata");
+    let text = |field: &str| match metadata.and_then(|metadata| metadata.get(field)) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str())),
+        Some(_) => Err(Problem::invalid(&format!("metadata.{field}"), "expected a text")),
+    };
+    let name = text("name")?.ok_or_else(|| Problem::invalid("metadata.name", "is missing"))?;
+    let namespace = text("namespace")?.filter(|_| !is_namespace).unwrap_or(DEFAULT_NAMESPACE);
+    if !is_dns_name(name, 253) {
+        let message = format!("`{name}` must be lower case letters, digits, `-` and `.`");
+        return Err(Problem::invalid("metadata.name", message));
+    }
+    if !is_dns_name(namespace, 63) || namespace.contains('.') {
+        let message = format!("`{namespace}` must be lower case letters, digits and `-`");
+        return Err(Problem::invalid("metadata.namespace", message));
+    }
+    Ok(ObjectId::new(namespace, name))
+}
+
+fn is_dns_name(text: &str, longest: usize) -> bool {
+    let inside = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let part = |part: &str| {
+        let ends = part.starts_with('-') || part.ends_with('-');
+        !part.is_empty() && !ends && part.bytes().all(inside)
+    };
+    text.len() <= longest && text.split('.').all(part)
+}
+
+/// Every manifest below a path. Hidden files and folders are skipped: editors and mounted volumes
+/// keep their temporary files there.
+fn find(path: &Path, deepest: usize, found: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    if !fs::metadata(path)?.is_dir() {
         found.insert(path.to_owned());
-        return Ok(found);
+        return Ok(());
     }
     for entry in fs::read_dir(path)? {
         let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        let known =
-            path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|k| end == *k));
-        if hidden {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(['.', '#', '~']) {
             continue;
         }
+        let ends = ["yaml", "yml", "json"];
         if path.is_dir() {
-            found.extend(manifests(&path)?);
-        } else if known {
+            if let Some(deepest) = deepest.checked_sub(1) {
+                find(&path, deepest, found)?;
+            }
+        } else if path.extension().is_some_and(|end| ends.iter().any(|known| end == *known)) {
             found.insert(path);
         }
     }
-    Ok(found)
+    Ok(())
 }
 
-/// The documents of a file; a `List` is taken apart. An error has its line.
-fn documents(file: &str, text: &str) -> Result<Vec<Document>, (usize, String)> {
-    let mut found = Vec::new();
-    let (mut from, mut chunk) = (1, String::new());
-    let mut end = |from: usize, chunk: &str| {
-        let value: Value = serde_yaml::from_str(chunk).map_err(|error| {
-            let line = error.location().map_or(0, |at| at.line().saturating_sub(1));
-            (from + line, error.to_string())
-        })?;
-        let blank = chunk.lines().take_while(|line| {
-            let line = line.trim();
-            line.is_empty() || line.starts_with('#')
-        });
-        let source = Source { file: file.to_owned(), line: from + blank.count() };
-        match value.get("items").and_then(Value::as_array) {
-            Some(items) if value.get("kind").and_then(Value::as_str) == Some("List") => {
-                for item in items {
-                    found.push(Document { source: source.clone(), value: item.clone() });
-                }
-            }
-            _ if value.is_null() => {}
-            _ => found.push(Document { source, value }),
-        }
-        Ok(())
-    };
-    for (at, line) in text.lines().enumerate() {
-        // At the beginning of a line this is always a new document, whatever stands around it.
-        if line == "---" || line.starts_with("--- ") {
-            end(from, &chunk)?;
-            chunk.clear();
-            from = at + 2;
-        } else {
-            chunk.push_str(line);
-            chunk.push('\n');
-        }
-    }
-    end(from, &chunk)?;
-    Ok(found)
-}
+#[cfg(test)]
+mod tests;

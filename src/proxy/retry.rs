@@ -8,7 +8,7 @@
 //!
 //! 1. A byte of the answer has gone out: give up. A retry would show a second beginning.
 //! 2. The request itself is at fault, or was filtered: give up. Every target would say so.
-//! 3. The route's `failover.on` does not name the failure: give up.
+//! 3. The route's `failover.retryOn` does not name the failure: give up.
 //! 4. Attempts, time or the retry budget are spent: give up; what is known is the answer.
 //! 5. A wait of at most [`SHORT_WAIT`] was asked for, waiting can help, it fits the time that is left,
 //!    and nothing else is free: wait and stay. The target has said when it will answer.
@@ -69,7 +69,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Which entry of `failover.on` covers it; `None` for what is the request's own fault.
+    /// Which entry of `failover.retryOn` covers it; `None` for what is the request's own fault.
     pub fn mended_by(&self) -> Option<FailoverOn> {
         match self {
             Self::Connect | Self::Reset | Self::Tls => Some(FailoverOn::Connect),

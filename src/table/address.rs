@@ -41,24 +41,19 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     !special
 }
 
-/// The IPv4 address inside an IPv6 one: mapped, compatible, NAT64, 6to4, and Teredo is not public.
+/// The IPv4 address inside an IPv6 one: compatible, mapped, translated, NAT64, 6to4.
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, g, h] = address.segments();
-    let [g1, g2] = g.to_be_bytes();
-    let [h1, h2] = h.to_be_bytes();
-    match (a, b, c, d, e, f) {
-        // ::1 and :: are not IPv4; they fail the IPv6 check.
-        (0, 0, 0, 0, 0, 0) if g == 0 => None,
-        (0, 0, 0, 0, 0, 0 | 0xffff) | (0, 0, 0, 0, 0xffff, 0) | (0x64, 0xff9b, 0 | 1, _, _, _) => {
-            Some(Ipv4Addr::new(g1, g2, h1, h2))
-        }
-        (0x2002, ..) => {
-            let [b1, b2] = b.to_be_bytes();
-            let [c1, c2] = c.to_be_bytes();
-            Some(Ipv4Addr::new(b1, b2, c1, c2))
-        }
-        _ => None,
-    }
+    let (high, low) = match address.segments() {
+        // `::` and `::1` are not IPv4; they fail the IPv6 check.
+        [0, 0, 0, 0, 0, 0, 0, _] => return None,
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0 | 1, _, _, _, high, low]
+        | [0x2002, high, low, ..] => (high, low),
+        _ => return None,
+    };
+    let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+    Some(Ipv4Addr::new(a, b, c, d))
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {

@@ -30,7 +30,7 @@ pub struct Failover {
     pub on: FailoverSet,
 }
 
-/// A failure that another attempt may mend. The names are those of `spec.failover.on`.
+/// A failure that another attempt may mend. The names are those of `spec.failover.retryOn`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FailoverOn {
     /// No connection: DNS, TCP, TLS, or reset before the headers.

@@ -2,7 +2,9 @@
 
 mod architecture;
 mod check;
+mod crds;
 mod listener;
 mod observe;
 mod select;
+mod support;
 mod upstream;

@@ -1,0 +1,171 @@
+//! The shapes of values that several fields share: their bounds, and their rule with its message.
+//!
+//! Rules are CEL and not `pattern`, because a pattern's message is the pattern itself. `compile`
+//! asks the same again in code (`compile/value.rs`), for manifests that no API server has seen; a
+//! test holds the two together.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// The share of a target or key that names none.
+pub(super) const fn default_weight() -> i32 {
+    100
+}
+
+/// A text with bounds and one rule.
+fn text(min: u32, max: u32, rule: &str, message: &str) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": min,
+        "maxLength": max,
+        "x-kubernetes-validations": [{"rule": rule, "message": message}],
+    })
+}
+
+/// A duration in the words of the Gateway API (GEP-2257).
+pub(super) fn duration(_: &mut SchemaGenerator) -> Schema {
+    text(
+        2,
+        24,
+        "self.matches('^([0-9]{1,5}(ms|s|m|h)){1,4}$') && duration(self) >= duration('1ms') \
+         && duration(self) <= duration('24h')",
+        "must be a duration from 1ms to 24h, such as 1500ms, 30s or 1m30s",
+    )
+}
+
+/// A duration that may also be nothing.
+pub(super) fn pause(_: &mut SchemaGenerator) -> Schema {
+    text(
+        2,
+        24,
+        "self.matches('^([0-9]{1,5}(ms|s|m|h)){1,4}$') && duration(self) <= duration('24h')",
+        "must be a duration from 0s to 24h, such as 30s or 10m",
+    )
+}
+
+/// A name that stands in metrics, logs and headers.
+pub(super) fn label(_: &mut SchemaGenerator) -> Schema {
+    text(
+        1,
+        63,
+        "self.matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')",
+        "must be letters and digits, with . _ - between them",
+    )
+}
+
+/// `spec.models`.
+pub(super) fn model_patterns(_: &mut SchemaGenerator) -> Schema {
+    let mut item = text(
+        1,
+        128,
+        "self.matches('^([A-Za-z0-9._:/@+-]+[*]?|[*][A-Za-z0-9._:/@+-]*)$')",
+        "must be letters, digits and . _ : / @ + - with at most one `*`, at the beginning or the end",
+    );
+    item.insert("description".to_owned(), "A name, or a name with one `*`.".into());
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 32,
+        "items": item,
+        "x-kubernetes-list-type": "set",
+    })
+}
+
+/// A model's name at its provider. It becomes a part of a path, so nothing that changes the path.
+pub(super) fn upstream_model(_: &mut SchemaGenerator) -> Schema {
+    text(
+        1,
+        256,
+        "self.matches('^[A-Za-z0-9._:@+-]+(/[A-Za-z0-9._:@+-]+)*$') \
+         && !self.matches('(^|/)[.]{1,2}(/|$)')",
+        "must be letters, digits and . _ : @ + - in parts between single slashes, no part `.` or `..`",
+    )
+}
+
+/// A header's name: a token of RFC 9110.
+pub(super) fn header_name(_: &mut SchemaGenerator) -> Schema {
+    text(
+        1,
+        64,
+        "self.matches('^[A-Za-z0-9!#$%&*+.^_`|~-]+$')",
+        "must be a header name, such as x-tier",
+    )
+}
+
+/// A header's value: printable ASCII.
+pub(super) fn header_value(_: &mut SchemaGenerator) -> Schema {
+    text(1, 256, "self.matches('^[ -~]+$')", "must be printable ASCII")
+}
+
+/// A DNS name.
+pub(super) fn host_name(_: &mut SchemaGenerator) -> Schema {
+    text(
+        1,
+        253,
+        "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')",
+        "must be a DNS name in lower case",
+    )
+}
+
+/// The name of an environment variable.
+pub(super) fn variable(_: &mut SchemaGenerator) -> Schema {
+    text(
+        1,
+        128,
+        "self.matches('^[A-Za-z_][A-Za-z0-9_]*$')",
+        "must be the name of an environment variable: letters, digits and _ (never the key itself)",
+    )
+}
+
+/// An absolute http or https URL without user, query, fragment, escapes or dot segments.
+pub(super) fn base_url(_: &mut SchemaGenerator) -> Schema {
+    text(
+        1,
+        512,
+        "self.matches('^https?://([A-Za-z0-9._-]+|\\\\[[0-9A-Fa-f:.]+\\\\])\
+         (:(6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))?\
+         (/[A-Za-z0-9._~:@-]+)*/?$') && !self.matches('/[.]{1,2}(/|$)')",
+        "must be https://host[:port][/path] without user, query, fragment, `%` or `..`",
+    )
+}
+
+/// An object whose values may be anything, as `overrides.set`.
+pub(super) fn free_map(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {
+            "description": "Any value.",
+            "x-kubernetes-preserve-unknown-fields": true,
+        },
+    })
+}
+
+/// Names of fields, as `overrides.remove`.
+pub(super) fn field_names(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "items": {"description": "A field.", "type": "string", "minLength": 1, "maxLength": 64},
+        "x-kubernetes-list-type": "set",
+    })
+}
+
+/// Labels with values.
+pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {"description": "The value.", "type": "string", "maxLength": 63},
+    })
+}
+
+/// Values that a label may have.
+pub(super) fn label_values(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 16,
+        "items": {"description": "A value.", "type": "string", "maxLength": 63},
+        "x-kubernetes-list-type": "set",
+    })
+}

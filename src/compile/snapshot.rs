@@ -1,0 +1,90 @@
+//! What `compile` looks at: every object that matters, decoded, each with the place it came from.
+//!
+//! Who fills a [`Snapshot`] (a folder today) decides nothing: an object that could not be decoded is
+//! in it too, with the reasons, so that everything that somebody wrote gets a report.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use secrecy::{SecretSlice, SecretString};
+
+use super::report::{Problem, Report};
+use crate::{
+    api::{ModelRouteSpec, ProviderCredentialSpec},
+    table::ObjectId,
+};
+
+/// Everything that `compile` may look at.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// `ModelRoute`s.
+    pub routes: BTreeMap<ObjectId, Entry<ModelRouteSpec>>,
+    /// `ProviderCredential`s.
+    pub credentials: BTreeMap<ObjectId, Entry<ProviderCredentialSpec>>,
+    /// `Secret`s, decoded.
+    pub secrets: BTreeMap<ObjectId, BTreeMap<String, SecretSlice<u8>>>,
+    /// `ConfigMap`s.
+    pub config_maps: BTreeMap<ObjectId, BTreeMap<String, String>>,
+    /// The labels of each namespace that is known.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Environment variables that some key names, as far as they are set. `None` where keys may not
+    /// come from the environment at all: in a cluster it would be the operator's own.
+    pub environment: Option<BTreeMap<String, SecretString>>,
+    /// What is said of files and objects that are none of the above.
+    pub unread: Vec<Report>,
+}
+
+/// One object of ours.
+#[derive(Clone, Debug)]
+pub struct Entry<T> {
+    /// Where it was read.
+    pub source: Source,
+    /// Seconds since the Unix epoch at which it was created; 0 for files.
+    pub created: u64,
+    /// The specification, as far as it could be decoded.
+    pub spec: Option<T>,
+    /// What is already known to be wrong with it. Any of these keeps it from being accepted.
+    pub problems: Vec<Problem>,
+}
+
+/// Where an object was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// The file, as the user would name it.
+    pub file: Arc<str>,
+    /// The line of the object's first field, from 1; 0 where there are no lines.
+    pub line: usize,
+    /// The line of each field, by its path (`spec.targets[1].weight`).
+    pub fields: Arc<BTreeMap<String, usize>>,
+}
+
+impl Source {
+    /// The line of a field, or of the nearest one around it that was written.
+    pub fn line_of(&self, field: &str) -> usize {
+        let mut path = field;
+        loop {
+            if let Some(line) = self.fields.get(path) {
+                return *line;
+            }
+            match path.rfind(['.', '[']).and_then(|end| path.get(..end)) {
+                Some(around) => path = around,
+                None => return self.line,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_was_not_written_stands_where_its_parent_does() {
+        let lines = [("spec", 4), ("spec.targets", 6), ("spec.targets[1]", 8)];
+        let fields = lines.iter().map(|(path, line)| ((*path).to_owned(), *line)).collect();
+        let source = Source { file: "a.yaml".into(), line: 1, fields: Arc::new(fields) };
+        assert_eq!(source.line_of("spec.targets[1].weight"), 8);
+        assert_eq!(source.line_of("spec.targets[7].weight"), 6);
+        assert_eq!(source.line_of("spec.models"), 4);
+        assert_eq!(source.line_of("metadata.name"), 1);
+    }
+}
