@@ -32,9 +32,20 @@ pub(super) struct CheckArgs {
     /// How the result is written
     #[arg(short, long, default_value = "text")]
     pub(super) output: Output,
-    /// Take plain http, loopback and private addresses
-    #[arg(long)]
-    pub(super) allow_private_endpoints: bool,
+    /// Plain http, loopback and private addresses: whether the process that serves takes them
+    #[arg(long, value_name = "VERDICT", default_value = "note")]
+    pub(super) private_endpoints: PrivateEndpoints,
+}
+
+/// How private endpoints are judged, which depends on a flag of a process that `check` does not see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum PrivateEndpoints {
+    /// It was started with --allow-private-endpoints
+    Allow,
+    /// It was not: each is a problem
+    Deny,
+    /// Not known: each is named and none is a problem
+    Note,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -292,7 +292,7 @@ mod tests {
         let now = Instant::now();
         let limits = Limits {
             idle: Duration::from_secs(15),
-            ends: now + Duration::from_secs(600),
+            ends: now + Duration::from_mins(10),
             last: now,
             complete: None,
         };

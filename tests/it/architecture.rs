@@ -68,7 +68,7 @@ fn rooms_name_only_what_their_row_allows() {
             for (other, ..) in RULES {
                 let direct = code.contains(&format!("crate::{other}::"));
                 let group =
-                    code.split("usecrate::{").nth(1).and_then(|rest| rest.split(";").next());
+                    code.split("usecrate::{").nth(1).and_then(|rest| rest.split(';').next());
                 let grouped = group.is_some_and(|group| {
                     group.starts_with(&format!("{other}::"))
                         || group.contains(&format!("}},{other}::"))
