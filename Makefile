@@ -8,7 +8,7 @@ run:
 	cargo run --quiet -- run -f examples/quickstart --sim --allow-private-endpoints
 
 # Everything that CI runs.
-test: fmt-check
+test: fmt-check lint
 	cargo test
 	$(MAKE) doc
 	tests/sdk/run
@@ -20,7 +20,7 @@ fmt-check:
 	$(FMT) --check
 
 lint:
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --all-targets --quiet -- -D warnings
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --quiet

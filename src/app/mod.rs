@@ -16,14 +16,14 @@ pub fn main() -> ExitCode {
     match Args::parse().command {
         Command::Check(args) => check::check(&args),
         Command::Crds(args) => crds::crds(&args),
-        Command::Run(args) => match run::run(args) {
+        Command::Run(args) => match run::run(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 say_error(&format!("trunkline: {error}"));
                 ExitCode::FAILURE
             }
         },
-        Command::Sim(args) => match run::simulate(args) {
+        Command::Sim(args) => match run::simulate(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 say_error(&format!("trunkline: {error}"));

@@ -39,7 +39,7 @@ use crate::{
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
+pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let format = match args.log_format {
         LogFormat::Json => telemetry::Format::Json,
         LogFormat::Text => telemetry::Format::Text,
@@ -73,7 +73,7 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
         .collect()
     });
     if args.sim {
-        play(SimArgs {
+        play(&SimArgs {
             openai: ([127, 0, 0, 1], 9101).into(),
             anthropic: ([127, 0, 0, 1], 9102).into(),
             gemini: ([127, 0, 0, 1], 9103).into(),
@@ -86,7 +86,7 @@ pub(super) fn run(args: RunArgs) -> Result<(), Failure> {
     let admin_socket = std::net::TcpListener::bind(args.admin_listen)
         .map_err(|error| format!("{} cannot be listened on: {error}", args.admin_listen))?;
     let client = sockets.first().map(std::net::TcpListener::local_addr).transpose()?;
-    banner(&args, &shared.table.load(), client, admin_socket.local_addr()?);
+    banner(args, &shared.table.load(), client, admin_socket.local_addr()?);
     admin::serve(admin_socket, metrics.clone(), readiness.clone())?;
     let (log, writer) = access_log_of(&args.access_log, &metrics)?;
     let tls = tls(args.tls_cert.as_deref(), args.tls_key.as_deref())?;
@@ -276,19 +276,28 @@ fn tls(cert: Option<&Path>, key: Option<&Path>) -> Result<Option<Arc<ServerTls>>
     Ok(Some(tls))
 }
 
-pub(super) fn simulate(args: SimArgs) -> Result<(), Failure> {
-    for (provider, address) in play(args)? {
+pub(super) fn simulate(args: &SimArgs) -> Result<(), Failure> {
+    let played = play(args)?;
+    for Played { provider, address, .. } in &played {
         say(&format!("{} http://{address}", provider.as_str()));
     }
-    loop {
-        thread::park();
+    for Played { provider, thread, .. } in played {
+        thread.join().map_err(|_panic| format!("the simulated {} failed", provider.as_str()))??;
     }
+    Ok(())
 }
 
-/// Starts the simulated providers on a thread of their own.
-fn play(args: SimArgs) -> Result<Vec<(sim::Provider, std::net::SocketAddr)>, Failure> {
-    let SimArgs { openai, anthropic, gemini } = args;
-    let mut addresses = Vec::new();
+/// A simulated provider that serves.
+struct Played {
+    provider: sim::Provider,
+    address: std::net::SocketAddr,
+    thread: thread::JoinHandle<io::Result<()>>,
+}
+
+/// Starts the simulated providers, each on a thread of its own.
+fn play(args: &SimArgs) -> Result<Vec<Played>, Failure> {
+    let &SimArgs { openai, anthropic, gemini } = args;
+    let mut played = Vec::new();
     for (provider, address) in [
         (sim::Provider::OpenAi, openai),
         (sim::Provider::Anthropic, anthropic),
@@ -296,10 +305,11 @@ fn play(args: SimArgs) -> Result<Vec<(sim::Provider, std::net::SocketAddr)>, Fai
     ] {
         let socket = std::net::TcpListener::bind(address)
             .map_err(|error| format!("{address} cannot be listened on: {error}"))?;
-        addresses.push((provider, socket.local_addr()?));
-        thread::Builder::new()
+        let address = socket.local_addr()?;
+        let thread = thread::Builder::new()
             .name(format!("sim-{}", provider.as_str()))
             .spawn(move || sim::serve(socket, provider))?;
+        played.push(Played { provider, address, thread });
     }
-    Ok(addresses)
+    Ok(played)
 }

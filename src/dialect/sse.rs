@@ -67,15 +67,15 @@ impl Framer {
     ///
     /// # Errors
     /// When an event is longer than [`MAX_EVENT`].
-    pub fn push(&mut self, piece: Bytes) -> Result<Bytes, TooLong> {
+    pub fn push(&mut self, piece: &Bytes) -> Result<Bytes, TooLong> {
         if self.rest.is_empty() {
-            let end = last_boundary(&piece, 0);
+            let end = last_boundary(piece, 0);
             self.rest.extend_from_slice(piece.get(end..).unwrap_or_default());
             return self.within_limit(piece.slice(..end));
         }
         // A boundary may straddle the pieces: look again at the last three bytes of the old one.
         let from = self.rest.len().saturating_sub(3);
-        self.rest.extend_from_slice(&piece);
+        self.rest.extend_from_slice(piece);
         let end = last_boundary(&self.rest, from);
         let whole = self.rest.split_to(end).freeze();
         self.within_limit(whole)
@@ -147,7 +147,7 @@ mod tests {
         let mut framer = Framer::default();
         let mut found = Vec::new();
         for piece in pieces {
-            let whole = framer.push(Bytes::copy_from_slice(piece)).unwrap();
+            let whole = framer.push(&Bytes::copy_from_slice(piece)).unwrap();
             found.extend(events(&whole).map(<[u8]>::to_vec));
         }
         (found, framer.rest().to_vec())
@@ -167,8 +167,8 @@ mod tests {
     fn an_endless_event_is_refused() {
         let mut framer = Framer::default();
         let piece = Bytes::from(vec![b'x'; MAX_EVENT]);
-        assert!(framer.push(piece.clone()).is_ok());
-        assert_eq!(framer.push(piece), Err(TooLong));
+        assert!(framer.push(&piece).is_ok());
+        assert_eq!(framer.push(&piece), Err(TooLong));
     }
 
     proptest! {

@@ -147,7 +147,7 @@ async fn send(
         .ok_or_else(unsendable)?;
     let mut request = Request::new(RequestBody::new(outbound.body));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = Uri::try_from(outbound.path).map_err(|_| unsendable())?;
+    *request.uri_mut() = Uri::try_from(outbound.path).map_err(|_invalid| unsendable())?;
     *request.headers_mut() = headers;
     let left = deadlines.begin.saturating_duration_since(sent);
     let connect = target.timeouts.connect.min(left);
@@ -159,12 +159,12 @@ async fn send(
     let by = (sent + connect + wait).min(deadlines.begin);
     match timeout_at(by, pool.send(&target.credential.endpoint, request, connect)).await {
         Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => Err(of_send_error(&error).into()),
+        Ok(Err(error)) => Err(of_send_error(error).into()),
         Err(_) => Err(Failure::HeadersTimeout.into()),
     }
 }
 
-fn of_send_error(error: &SendError) -> Failure {
+const fn of_send_error(error: SendError) -> Failure {
     match error {
         SendError::Resolve
         | SendError::Private
@@ -196,7 +196,7 @@ async fn begin_stream(
         };
         let Ok(piece) = frame.into_data() else { continue };
         held += piece.len();
-        if let Err(error) = feed.push(piece, &mut ready) {
+        if let Err(error) = feed.push(&piece, &mut ready) {
             // What came before the failure may have begun the answer in the same piece; nothing of
             // it has gone out, so the failure can still be mended.
             return Err(of_stream_error(error));

@@ -59,7 +59,7 @@ pub fn of_no_answer(why: NoAnswer, model: &str, budget: Duration) -> (ApiError, 
             let mut message =
                 format!("no target of model '{}' can serve this request:", bounded(model));
             for (target, refusal) in &refusals {
-                let _ = write!(message, " {target}: {};", refusal.message);
+                let _written = write!(message, " {target}: {};", refusal.message);
             }
             message.pop();
             let param = refusals.into_iter().next().map(|(_, refusal)| refusal.param);
@@ -104,9 +104,9 @@ fn of_failed(mut tried: Vec<Tried>, model: &str, budget: Duration) -> (ApiError,
                 next.target == one.target && next.failure.word() == one.failure.word()
             })
             .count();
-        let _ = write!(message, " {} {}", one.target, one.failure.explanation());
+        let _written = write!(message, " {} {}", one.target, one.failure.explanation());
         if same > 0 {
-            let _ = write!(message, " ({} attempts)", same + 1);
+            let _written = write!(message, " ({} attempts)", same + 1);
         }
         message.push(',');
         at = rest.get(same..).unwrap_or_default();
@@ -120,12 +120,11 @@ fn of_failed(mut tried: Vec<Tried>, model: &str, budget: Duration) -> (ApiError,
 /// Kind, outcome, and whether the failure judges the request rather than the target.
 fn of_failure(failure: &Failure) -> (ErrorKind, Outcome, bool) {
     match failure {
-        Failure::Connect | Failure::Tls | Failure::Reset => {
-            (ErrorKind::Upstream, Outcome::UpstreamError, false)
-        }
-        Failure::Malformed | Failure::Truncated => {
-            (ErrorKind::Upstream, Outcome::UpstreamError, false)
-        }
+        Failure::Connect
+        | Failure::Tls
+        | Failure::Reset
+        | Failure::Malformed
+        | Failure::Truncated => (ErrorKind::Upstream, Outcome::UpstreamError, false),
         Failure::HeadersTimeout | Failure::FirstTokenTimeout => {
             (ErrorKind::Timeout, Outcome::Timeout, false)
         }

@@ -90,7 +90,7 @@ impl Feed {
     /// # Errors
     /// When the provider reports a failure or writes what nobody can read. What came before it
     /// stands in `out`.
-    pub fn push(&mut self, piece: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), StreamError> {
+    pub fn push(&mut self, piece: &Bytes, out: &mut VecDeque<Bytes>) -> Result<(), StreamError> {
         let whole =
             self.framer.push(piece).map_err(|error| StreamError::Malformed(error.to_string()))?;
         match &mut self.way {

@@ -5,7 +5,7 @@
 //! of what is let through, and everything else stays here: hop-by-hop headers, `authorization`,
 //! `x-api-key`, `cookie`, `set-cookie`, `server`, and whatever is invented next.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -107,8 +107,9 @@ pub fn incoming(upstream: &HeaderMap, api: Api, target: &Target, to: &mut Header
     }
 }
 
+#[expect(clippy::disallowed_types, reason = "an argument, which HTTP dates are compared with")]
 /// The wait that a provider asks for: `retry-after-ms`, else `retry-after` in seconds or as a date.
-pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap, now: std::time::SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     if let Some(wait) = text("retry-after-ms").and_then(|ms| ms.parse::<f64>().ok()) {
         return Duration::try_from_secs_f64(wait / 1000.0).ok();

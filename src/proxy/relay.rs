@@ -141,7 +141,7 @@ impl Relay {
     fn take(&mut self, piece: Bytes) -> Result<(), StreamError> {
         match &mut self.way {
             Way::Stream(feed) => {
-                feed.push(piece, &mut self.ready)?;
+                feed.push(&piece, &mut self.ready)?;
                 if feed.is_complete() && self.limits.complete.is_none() {
                     self.limits.complete = Some(self.limits.last);
                     self.alarm.as_mut().reset(self.limits.due());
@@ -283,7 +283,7 @@ mod tests {
         }
         assert_eq!(tail.len(), TAIL);
         assert_eq!(tail.last(), Some(&99));
-        keep_tail(&mut tail, &[7; TAIL * 2]);
+        keep_tail(&mut tail, &vec![7; TAIL * 2]);
         assert!(tail.len() == TAIL && tail.iter().all(|byte| *byte == 7));
     }
 

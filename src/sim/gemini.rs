@@ -1,5 +1,7 @@
 //! Gemini's `generateContent` and `streamGenerateContent`, as a strict provider serves them.
 
+#![expect(clippy::indexing_slicing, reason = "what is assigned into was made as a JSON object")]
+
 use http::HeaderMap;
 use serde_json::{Value, json};
 

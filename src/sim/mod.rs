@@ -178,7 +178,12 @@ fn streamed(events: Vec<String>, behaviour: Behaviour, error: String) -> Respons
                     None
                 }
                 End::Missing if at == last => return,
-                _ => None,
+                End::Complete
+                | End::Cut(_)
+                | End::Error(_)
+                | End::Malformed(_)
+                | End::Missing
+                | End::Stall(_) => None,
             };
             let frame = match broken {
                 Some(Ok(event)) => Ok(Frame::data(Bytes::from(event))),

@@ -81,8 +81,8 @@ impl FailoverSet {
 }
 
 impl FromIterator<FailoverOn> for FailoverSet {
-    fn from_iter<I: IntoIterator<Item = FailoverOn>>(failures: I) -> Self {
-        Self(failures.into_iter().fold(0, |set, failure| set | failure.bit()))
+    fn from_iter<I: IntoIterator<Item = FailoverOn>>(iter: I) -> Self {
+        Self(iter.into_iter().fold(0, |set, failure| set | failure.bit()))
     }
 }
 

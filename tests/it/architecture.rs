@@ -27,8 +27,8 @@ const MOST_LINES: usize = 450;
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry of it").path();
         if path.is_dir() {
             found.extend(sources(&path));
         } else if path.extension().is_some_and(|end| end == "rs") {
@@ -46,12 +46,12 @@ fn src() -> PathBuf {
 fn production(text: &str) -> &str {
     let tests = ["mod tests", "pub(super) mod tests", "pub(crate) mod tests"];
     let at = tests.iter().filter_map(|tests| text.find(&format!("#[cfg(test)]\n{tests}"))).min();
-    &text[..at.unwrap_or(text.len())]
+    at.and_then(|at| text.get(..at)).unwrap_or(text)
 }
 
 /// A file without its tests and comments.
 fn code(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
+    let text = fs::read_to_string(path).expect("a source file");
     let lines = production(&text).lines().map(|line| line.split("//").next().unwrap_or_default());
     lines.collect::<Vec<_>>().join("\n")
 }

@@ -1,5 +1,10 @@
 //! The one integration binary: it links once.
 
+#![expect(
+    clippy::expect_used,
+    reason = "a test that cannot go on must fail; the exemption for tests leaves out their helpers"
+)]
+
 mod architecture;
 mod check;
 mod crds;

@@ -344,7 +344,7 @@ data: {"type":"message_stop"}
         let (mut framer, mut decoder, mut out) =
             (Framer::default(), Decoder::default(), Vec::new());
         for piece in pieces {
-            let whole = framer.push(Bytes::copy_from_slice(piece)).unwrap();
+            let whole = framer.push(&Bytes::copy_from_slice(piece)).unwrap();
             for raw in events(&whole) {
                 if let Err(error) = decoder.event(&Event::parse(raw), &mut out) {
                     return (out, Err(error));

@@ -66,7 +66,14 @@ pub(super) fn encode(request: &ChatRequest, target: &Target<'_>) -> Result<Encod
 fn texts(message: &Message) -> impl Iterator<Item = &str> {
     message.parts.iter().filter_map(|part| match part {
         Part::Text(words) if !words.is_empty() => Some(words.as_str()),
-        _ => None,
+        Part::Text(_)
+        | Part::Audio { .. }
+        | Part::File { .. }
+        | Part::Image { .. }
+        | Part::Reasoning(_)
+        | Part::Refusal(_)
+        | Part::ToolCall(_)
+        | Part::ToolResult(_) => None,
     })
 }
 

@@ -336,7 +336,7 @@ mod tests {
         ]))
         .unwrap();
         let noted: Vec<&String> = rest.keys().collect();
-        assert_eq!(noted, ["messages.audio", "messages.prompt_cache_breakpoint"]);
+        assert_eq!(noted, ["messages.prompt_cache_breakpoint", "messages.audio"]);
         let Part::ToolCall(call) = &messages[2].parts[0] else { panic!("{messages:?}") };
         let signature = Signature { dialect: Dialect::Gemini, data: "s".to_owned() };
         assert_eq!(call.signature, Some(signature));

@@ -158,7 +158,7 @@ mod tests {
     fn read(pieces: &[&[u8]]) -> Read {
         let (mut framer, mut decoder, mut out) = (Framer::default(), Decoder::default(), vec![]);
         for piece in pieces {
-            let whole = framer.push(Bytes::copy_from_slice(piece)).unwrap();
+            let whole = framer.push(&Bytes::copy_from_slice(piece)).unwrap();
             for raw in sse::events(&whole) {
                 if let Err(error) = decoder.event(&Event::parse(raw), &mut out) {
                     return (out, Err(error));

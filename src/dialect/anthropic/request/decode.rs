@@ -315,12 +315,12 @@ mod tests {
         .unwrap();
         let expected = [
             "cache_control",
-            "metadata.team",
-            "service_tier",
-            "thinking.type",
-            "tool_choice",
             "tools.input_examples",
             "tools.web_search_20260318",
+            "tool_choice",
+            "thinking.type",
+            "metadata.team",
+            "service_tier",
         ];
         assert_eq!(lost(&request), expected);
         assert_eq!((request.tools.len(), request.tool_choice), (1, None));
