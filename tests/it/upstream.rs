@@ -241,6 +241,7 @@ fn a_request_that_meets_a_close_is_sent_once_more() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = endpoint(listener.local_addr().unwrap());
     let (close, closes) = std::sync::mpsc::channel();
+    let (closed, is_closed) = std::sync::mpsc::channel();
     let server = std::thread::spawn(move || {
         use std::io::{Read, Write};
         for _ in 0..2 {
@@ -250,6 +251,8 @@ fn a_request_that_meets_a_close_is_sent_once_more() {
             stream.write_all(FINE).unwrap();
             // Closes when it is told to, or nobody is left who could.
             let _told = closes.recv();
+            drop(stream);
+            let _heard = closed.send(());
         }
     });
     local(async move {
@@ -261,7 +264,8 @@ fn a_request_that_meets_a_close_is_sent_once_more() {
         close.send(()).unwrap();
         // This thread sleeps past the close and past the timer: both are seen in one step, and the
         // timer's task, this one, goes first.
-        std::thread::sleep(Duration::from_millis(60));
+        is_closed.recv().unwrap();
+        std::thread::sleep(Duration::from_millis(20));
         soon.await;
         assert_eq!(pool.idle(), 1);
         ask(&pool, &endpoint).await.unwrap();
