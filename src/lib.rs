@@ -17,6 +17,7 @@
 pub mod api;
 pub mod app;
 pub mod compile;
+pub mod control;
 pub mod dialect;
 pub mod files;
 pub mod observe;

@@ -143,6 +143,11 @@ impl Metrics {
         Ok(metrics)
     }
 
+    /// Adds what only some processes count.
+    pub(super) fn register(&self, collector: Box<dyn Collector>) -> Result<(), prometheus::Error> {
+        self.registry.register(collector)
+    }
+
     /// The cells of a new worker.
     pub fn worker(&self) -> Arc<Cells> {
         let cells = Arc::new(Cells::new(Arc::clone(&self.workers.0.births)));

@@ -11,6 +11,7 @@ pub mod cells;
 mod exposition;
 mod families;
 pub mod health;
+pub mod operator;
 pub mod outcome;
 mod sums;
 pub mod telemetry;

@@ -1,0 +1,23 @@
+//! The operator: everything that talks with the API server.
+//!
+//! ```text
+//!  watch ─► index ─► compile ─► publish ─► proxies
+//!            │          │                     │
+//!            └ status ◄─┴──────── acks ◄──────┘
+//! ```
+//!
+//! Watches feed an [`index`] that holds what `compile` looks at; what changed is compiled and
+//! published; the proxies are asked what they run; each object's status says what became of it. Only
+//! the holder of the [`lease`] writes, and a second one that believes it holds the lease could do no
+//! harm: every write of the table carries the version that it replaces, and an epoch.
+//!
+//! IO stands at the edges (`watch`, `publish`, `acks`, `status::apply`, `lease`); what decides is
+//! pure and takes the clock as an argument.
+
+mod backoff;
+#[cfg(test)]
+mod fake;
+pub mod kind;
+pub mod lease;
+pub mod object;
+pub mod watch;
