@@ -79,7 +79,9 @@ impl fmt::Display for Dialect {
 }
 
 /// An API that clients may call. Its names are those of `spec.match.apis`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
 pub enum Api {
     /// `POST /v1/chat/completions`, as OpenAI's SDKs call it.
     ChatCompletions,

@@ -4,8 +4,11 @@
 //! ones have no JSON schema. The differences are data (rows in `provider::models`); this file says
 //! only which differences exist. An encoder asks these fields and never a model's name.
 
+use serde::{Deserialize, Serialize};
+
 /// One model's ways. `Default` is the newest common ground.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Traits {
     /// Takes temperature, `top_p` and `top_k`.
     pub sampling: bool,
@@ -30,7 +33,7 @@ pub struct Traits {
 }
 
 /// How a model's thinking is controlled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Thinking {
     /// By an effort, and it cannot be turned off.
     Always,

@@ -15,12 +15,14 @@ use std::{cmp::Reverse, fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName};
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
-use super::{ObjectId, Route};
+use super::{ObjectId, Route, wire};
 use crate::dialect::Api;
 
 /// A model name that a route claims; at most one `*`, at an end.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", from = "String")]
 pub enum Pattern {
     /// This name.
     Exact(Arc<str>),
@@ -67,6 +69,18 @@ impl Pattern {
     }
 }
 
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.to_string()
+    }
+}
+
+impl From<String> for Pattern {
+    fn from(text: String) -> Self {
+        Self::parse(&text)
+    }
+}
+
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -79,7 +93,8 @@ impl fmt::Display for Pattern {
 }
 
 /// What a request must have besides its model name. All parts must hold; empty parts hold always.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Match {
     /// One of these APIs; sorted.
     pub apis: Vec<Api>,
@@ -88,16 +103,17 @@ pub struct Match {
 }
 
 /// What one header must be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeaderMatch {
     /// The header.
+    #[serde(with = "wire::header_name")]
     pub name: HeaderName,
     /// What its value must be.
     pub test: HeaderTest,
 }
 
 /// What a header's value must be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HeaderTest {
     /// This value.
     Exact(Arc<str>),

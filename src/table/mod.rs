@@ -6,13 +6,27 @@
 //! socket.
 
 pub mod address;
+#[cfg(test)]
+pub(crate) mod arbitrary;
+pub mod base;
+#[cfg(test)]
+mod crashes;
+pub mod head;
 pub mod matcher;
+pub mod overlay;
 pub mod policy;
+pub mod publish;
+mod reference;
 pub mod secret;
+mod wire;
 
 use std::{fmt, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 pub use self::{
+    base::Contents,
+    head::{Head, Slot, Stamp, Token},
     matcher::{HeaderMatch, HeaderTest, Match, Pattern, Specificity},
     policy::{Failover, FailoverOn, FailoverSet, Overrides, Timeouts},
     secret::Secret,
@@ -36,7 +50,11 @@ pub struct Table {
 impl Table {
     /// Puts the routes in order of decision and indexes their names.
     pub fn new(revision: u64, routes: Vec<Route>) -> Self {
-        let mut routes: Vec<_> = routes.into_iter().map(Arc::new).collect();
+        Self::of_shared(revision, routes.into_iter().map(Arc::new).collect())
+    }
+
+    /// As [`Table::new`], of routes that another table may hold too.
+    pub fn of_shared(revision: u64, mut routes: Vec<Arc<Route>>) -> Self {
         routes.sort_by(|a, b| a.rank().cmp(&b.rank()));
         let index = matcher::Index::new(&routes);
         Self { revision, routes, index }
@@ -65,8 +83,9 @@ impl Table {
     }
 }
 
-/// A namespace and a name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A namespace and a name; `namespace/name` where it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct ObjectId {
     /// The namespace; `default` for files that give none.
     pub namespace: Arc<str>,
@@ -81,6 +100,23 @@ impl ObjectId {
     }
 }
 
+impl From<ObjectId> for String {
+    fn from(id: ObjectId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for ObjectId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((namespace, name)) => Ok(Self::new(namespace, name)),
+            None => Err(format!("`{text}` is not namespace/name")),
+        }
+    }
+}
+
 impl fmt::Display for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
@@ -88,7 +124,7 @@ impl fmt::Display for ObjectId {
 }
 
 /// One model route.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// Which `ModelRoute` this is.
     pub id: ObjectId,
@@ -110,11 +146,12 @@ pub struct Route {
 }
 
 /// One way to reach a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// The name within its route: label, header value, status key.
     pub name: Arc<str>,
     /// The account or server.
+    #[serde(with = "reference")]
     pub credential: Arc<Credential>,
     /// The upstream's own name of the model.
     pub model: Arc<str>,
@@ -138,11 +175,12 @@ impl Target {
 }
 
 /// One account at one provider, or one server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
     /// Which `ProviderCredential` this is.
     pub id: ObjectId,
     /// The provider's row.
+    #[serde(with = "wire::provider")]
     pub provider: &'static Provider,
     /// Where it is.
     pub endpoint: Endpoint,
@@ -151,7 +189,7 @@ pub struct Credential {
 }
 
 /// Where an upstream is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Endpoint {
     /// Whether TLS is spoken; plain text only with `--allow-private-endpoints`.
     pub tls: bool,
@@ -162,22 +200,30 @@ pub struct Endpoint {
     /// The base URL's path, without a final slash; often empty.
     pub base_path: Arc<str>,
     /// Certificates (PEM) to trust instead of the usual ones.
+    #[serde(default, with = "wire::bytes")]
     pub ca: Option<Arc<[u8]>>,
     /// The name to ask for and verify instead of `host`.
+    #[serde(default)]
     pub server_name: Option<Arc<str>>,
 }
 
 /// One API key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     /// The name within its pool.
     pub name: Arc<str>,
     /// The key itself.
+    #[serde(with = "wire::exposed")]
     pub secret: Secret,
     /// Share within its pool.
     pub weight: u32,
     /// How long it rests after the provider limited it, unless the provider says longer.
+    #[serde(with = "wire::millis")]
     pub cooldown_rate_limited: std::time::Duration,
     /// How long it rests after the provider refused it.
+    #[serde(with = "wire::millis")]
     pub cooldown_rejected: std::time::Duration,
 }
+
+#[cfg(test)]
+mod tests;

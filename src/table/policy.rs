@@ -4,34 +4,45 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::wire;
+
 /// How long each step of an attempt may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {
     /// Name look-up, TCP and TLS together.
+    #[serde(with = "wire::millis")]
     pub connect: Duration,
     /// From the request sent to the response's headers.
+    #[serde(with = "wire::millis")]
     pub headers: Duration,
     /// From the request sent to the first meaningful token of a stream.
+    #[serde(with = "wire::millis")]
     pub first_token: Duration,
     /// Between two pieces of a stream.
+    #[serde(with = "wire::millis")]
     pub stream_idle: Duration,
     /// The whole request, every attempt and the last byte of the answer included.
+    #[serde(with = "wire::millis")]
     pub total: Duration,
 }
 
 /// When a failed attempt is followed by another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failover {
     /// Attempts in all, over every target and key; at least 1.
+    #[serde(deserialize_with = "wire::at_least_one")]
     pub max_attempts: u32,
     /// From the request's arrival to the first byte of the answer, over all attempts.
+    #[serde(with = "wire::millis")]
     pub total_budget: Duration,
     /// The failures that another attempt may mend.
     pub on: FailoverSet,
 }
 
 /// A failure that another attempt may mend. The names are those of `spec.failover.retryOn`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum FailoverOn {
     /// No connection: DNS, TCP, TLS, or reset before the headers.
     Connect,
@@ -70,13 +81,26 @@ impl FailoverOn {
 }
 
 /// A set of failures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Vec<FailoverOn>", from = "Vec<FailoverOn>")]
 pub struct FailoverSet(u16);
 
 impl FailoverSet {
     /// Whether this failure is in the set.
     pub const fn contains(self, failure: FailoverOn) -> bool {
         self.0 & failure.bit() != 0
+    }
+}
+
+impl From<FailoverSet> for Vec<FailoverOn> {
+    fn from(set: FailoverSet) -> Self {
+        FailoverOn::ALL.into_iter().filter(|failure| set.contains(*failure)).collect()
+    }
+}
+
+impl From<Vec<FailoverOn>> for FailoverSet {
+    fn from(failures: Vec<FailoverOn>) -> Self {
+        failures.into_iter().collect()
     }
 }
 
@@ -87,7 +111,8 @@ impl FromIterator<FailoverOn> for FailoverSet {
 }
 
 /// Top-level fields of the upstream request, in the upstream's own terms.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Overrides {
     /// Field and its value as JSON text.
     pub set: Vec<(String, String)>,

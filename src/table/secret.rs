@@ -1,7 +1,9 @@
 //! A provider key in memory: it can be compared and put into a header, never printed.
 //!
-//! The one way to the bytes is [`Secret::header`], which marks the header value sensitive, so that
-//! HTTP/2 does not index it and `Debug` of the request hides it.
+//! The way to the bytes is [`Secret::header`], which marks the header value sensitive, so that
+//! HTTP/2 does not index it and `Debug` of the request hides it. The table's encoding writes the key
+//! too, field by field and by name (`wire::exposed`): a key in any other serialised type does not
+//! compile.
 
 use std::{fmt, sync::Arc};
 
@@ -34,6 +36,11 @@ impl Secret {
             HeaderValue::try_from(format!("{prefix}{}", self.0.expose_secret())).ok()?;
         value.set_sensitive(true);
         Some(value)
+    }
+
+    /// The key itself, for the one encoding that goes into a Kubernetes `Secret`.
+    pub(super) fn exposed(&self) -> &str {
+        self.0.expose_secret()
     }
 
     /// Takes every occurrence of the key out of a provider's words before they are shown.

@@ -1,0 +1,220 @@
+//! Tables for property tests: few names, so that two tables often speak of the same things.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use proptest::{collection, option, prelude::*, sample};
+
+use super::{
+    Contents, Credential, Endpoint, Failover, FailoverOn, HeaderMatch, HeaderTest, Key, Match,
+    ObjectId, Overrides, Pattern, Route, Secret, Table, Target, Timeouts,
+};
+use crate::{
+    dialect::{Api, Traits, traits::Thinking},
+    provider::PROVIDERS,
+};
+
+/// What a table is made of, with credentials by name: two of these can be mixed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parts {
+    credentials: BTreeMap<ObjectId, Credential>,
+    /// Each target with its place among the credentials.
+    routes: BTreeMap<ObjectId, (Route, Vec<(Target, sample::Index)>)>,
+}
+
+impl Parts {
+    /// The table.
+    pub(crate) fn table(&self, revision: u64) -> Table {
+        let credentials: Vec<_> = self.credentials.values().cloned().map(Arc::new).collect();
+        let routes = self.routes.values().map(|(route, targets)| {
+            let bind = |(target, at): &(Target, sample::Index)| {
+                let credential = Arc::clone(at.get(&credentials));
+                Arc::new(Target { credential, ..target.clone() })
+            };
+            let targets = if credentials.is_empty() { &[][..] } else { targets };
+            Route { targets: targets.iter().map(bind).collect(), ..route.clone() }
+        });
+        Table::new(revision, routes.collect())
+    }
+
+    /// The table, taken apart.
+    pub(crate) fn contents(&self) -> Arc<Contents> {
+        Arc::new(Contents::of(&self.table(1)).unwrap())
+    }
+
+    /// Each thing from `self` or from `other`, as the coins fall.
+    fn mixed(&self, other: &Self, coins: &[bool]) -> Self {
+        fn mix<V: Clone>(
+            a: &BTreeMap<ObjectId, V>,
+            b: &BTreeMap<ObjectId, V>,
+            coins: &[bool],
+        ) -> BTreeMap<ObjectId, V> {
+            let names: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();
+            let choose = |(id, coin): (&ObjectId, &bool)| {
+                let from = if *coin { a } else { b };
+                Some((id.clone(), from.get(id)?.clone()))
+            };
+            names.into_iter().zip(coins.iter().cycle()).filter_map(choose).collect()
+        }
+        Self {
+            credentials: mix(&self.credentials, &other.credentials, coins),
+            routes: mix(&self.routes, &other.routes, coins),
+        }
+    }
+}
+
+/// Any table's parts.
+pub(crate) fn parts() -> impl Strategy<Value = Parts> {
+    let credentials = collection::btree_map(id(), credential(), 0..4);
+    let targets = collection::vec((target(), any::<sample::Index>()), 0..4);
+    let routes = collection::btree_map(id(), (route(), targets), 0..8);
+    (credentials, routes).prop_map(|(credentials, routes)| {
+        let named = |(id, credential)| (ObjectId::clone(&id), Credential { id, ..credential });
+        let credentials = credentials.into_iter().map(named).collect();
+        let named =
+            |(id, (route, targets))| (ObjectId::clone(&id), (Route { id, ..route }, targets));
+        Parts { credentials, routes: routes.into_iter().map(named).collect() }
+    })
+}
+
+/// Two tables' parts that share some.
+pub(crate) fn two() -> impl Strategy<Value = (Parts, Parts)> {
+    (parts(), parts(), collection::vec(any::<bool>(), 16)).prop_map(|(a, b, coins)| {
+        let mixed = a.mixed(&b, &coins);
+        (a, mixed)
+    })
+}
+
+fn id() -> impl Strategy<Value = ObjectId> {
+    ("[ab]", "[w-z]").prop_map(|(namespace, name)| ObjectId::new(namespace, name))
+}
+
+fn nobody() -> ObjectId {
+    ObjectId::new("", "")
+}
+
+fn text() -> impl Strategy<Value = Arc<str>> {
+    "\\PC{0,6}".prop_map(Arc::from)
+}
+
+fn duration() -> impl Strategy<Value = Duration> {
+    any::<u32>().prop_map(|millis| Duration::from_millis(millis.into()))
+}
+
+fn credential() -> impl Strategy<Value = Credential> {
+    let key = ("[a-z]{1,3}", "[!-~]{1,12}", any::<u32>(), duration(), duration());
+    let key = key.prop_map(|(name, secret, weight, limited, rejected)| Key {
+        name: name.into(),
+        secret: Secret::new(&secret).unwrap(),
+        weight,
+        cooldown_rate_limited: limited,
+        cooldown_rejected: rejected,
+    });
+    let endpoint = (
+        any::<bool>(),
+        "[a-z]{1,6}",
+        any::<u16>(),
+        text(),
+        option::of(collection::vec(any::<u8>(), 0..6)),
+        option::of(text()),
+    );
+    let provider = sample::select(PROVIDERS.iter().collect::<Vec<_>>());
+    (provider, endpoint, collection::vec(key, 0..3)).prop_map(
+        |(provider, (tls, host, port, base_path, ca, server_name), keys)| Credential {
+            id: nobody(),
+            provider,
+            endpoint: Endpoint {
+                tls,
+                host: provider.hosts.first().map_or_else(|| host.into(), |own| Arc::from(*own)),
+                port,
+                base_path,
+                ca: ca.map(Arc::from),
+                server_name,
+            },
+            keys,
+        },
+    )
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    let thinking =
+        sample::select(vec![Thinking::Always, Thinking::Budget, Thinking::Effort, Thinking::None]);
+    let traits = (any::<[bool; 8]>(), thinking, any::<u64>());
+    let timeouts = [(); 5].map(|()| duration());
+    let overrides = (collection::vec((text(), text()), 0..2), collection::vec(text(), 0..2));
+    let owned = |text: Arc<str>| text.to_string();
+    (text(), text(), traits, any::<u8>(), any::<u32>(), timeouts, overrides).prop_map(
+        move |(name, model, (flags, thinking, most), tier, weight, timeouts, (set, remove))| {
+            Target {
+                name,
+                credential: Arc::new(Credential {
+                    id: nobody(),
+                    provider: &PROVIDERS[0],
+                    endpoint: Endpoint {
+                        tls: true,
+                        host: "".into(),
+                        port: 0,
+                        base_path: "".into(),
+                        ca: None,
+                        server_name: None,
+                    },
+                    keys: Vec::new(),
+                }),
+                model,
+                traits: Traits {
+                    sampling: flags[0],
+                    forced_tool_choice: flags[1],
+                    mid_system: flags[2],
+                    json_schema: flags[3],
+                    thinking,
+                    max_completion_tokens: flags[4],
+                    developer_role: flags[5],
+                    thought_signatures: flags[6],
+                    full_json_schema: flags[7],
+                    max_output_tokens: most,
+                },
+                tier,
+                weight,
+                timeouts: Timeouts {
+                    connect: timeouts[0],
+                    headers: timeouts[1],
+                    first_token: timeouts[2],
+                    stream_idle: timeouts[3],
+                    total: timeouts[4],
+                },
+                overrides: Overrides {
+                    set: set.into_iter().map(|(name, value)| (owned(name), owned(value))).collect(),
+                    remove: remove.into_iter().map(owned).collect(),
+                },
+            }
+        },
+    )
+}
+
+fn route() -> impl Strategy<Value = Route> {
+    let pattern = "\\*?[a-c]{0,2}\\*?".prop_map(|text| Pattern::parse(&text));
+    let test = prop_oneof![
+        text().prop_map(HeaderTest::Exact),
+        text().prop_map(HeaderTest::Prefix),
+        Just(HeaderTest::Present)
+    ];
+    let header = ("x-[a-z]{1,3}", test)
+        .prop_map(|(name, test)| HeaderMatch { name: name.parse().unwrap(), test });
+    let matches = (sample::subsequence(&Api::ALL[..], 0..=2), collection::vec(header, 0..2));
+    let on = sample::subsequence(&FailoverOn::ALL[..], 0..=FailoverOn::ALL.len());
+    let failover = (1..=u32::MAX, duration(), on);
+    (any::<u64>(), collection::vec(pattern, 0..3), matches, any::<i32>(), failover, any::<bool>())
+        .prop_map(|(created, models, (apis, headers), precedence, failover, paused)| Route {
+            id: nobody(),
+            created,
+            models,
+            matches: Match { apis, headers },
+            precedence,
+            targets: Vec::new(),
+            failover: Failover {
+                max_attempts: failover.0,
+                total_budget: failover.1,
+                on: failover.2.into_iter().collect(),
+            },
+            paused,
+        })
+}
