@@ -1,5 +1,5 @@
 # The two that a newcomer needs are `make run` and `make test`.
-.PHONY: run test fmt fmt-check lint doc crds
+.PHONY: run test test-tools fmt fmt-check lint doc crds
 
 FMT = cargo fmt -- --config imports_granularity=Crate,group_imports=StdExternalCrate
 
@@ -8,10 +8,14 @@ run:
 	cargo run --quiet -- run -f examples/quickstart --sim --allow-private-endpoints
 
 # Everything that CI runs.
-test: fmt-check lint
+test: fmt-check test-tools lint
 	cargo test
 	$(MAKE) doc
 	tests/sdk/run
+
+# The control plane and the clients of the cluster tests; some ten minutes the first time.
+test-tools:
+	tests/tools/install
 
 fmt:
 	$(FMT)

@@ -1,0 +1,60 @@
+//! The cluster tests: Trunkline on a real control plane, with real kubectl and Helm.
+//!
+//! One etcd, API server, controller manager and scheduler serve every test of this binary; each
+//! test keeps to namespaces of its own. The binary first moves itself into Linux namespaces of its
+//! own (`sandbox`): there every port is free, and whatever was started or mounted ends with it,
+//! also when a test panics or the binary is killed. That is why it has a `main` of its own and not
+//! the usual harness; `cargo test --test cluster NAME` and the other arguments work as always.
+//!
+//! Nothing here is a stand-in for Kubernetes but the kubelet (`kubelet`), and that one starts the
+//! `trunkline` that was built, with the rights of the pod's `ServiceAccount` and no more.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::unwrap_in_result,
+    reason = "helpers of tests"
+)]
+
+mod deployment;
+mod kubelet;
+mod plane;
+mod sandbox;
+mod support;
+mod tools;
+
+use std::{process::ExitCode, sync::Arc};
+
+use libtest_mimic::{Arguments, Trial};
+use support::Cluster;
+
+/// What a test is: a name, and what it does with the cluster.
+type Test = (&'static str, fn(&Arc<Cluster>));
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    let tests: Vec<Test> = deployment::TESTS.to_vec();
+    // One after the other: with few cores, tests side by side would measure each other.
+    arguments.test_threads.get_or_insert(1);
+    if arguments.list {
+        let trials = tests.into_iter().map(|(name, _)| Trial::test(name, || Ok(())));
+        return libtest_mimic::run(&arguments, trials.collect()).exit_code();
+    }
+    let Some(tools) = sandbox::inside() else {
+        let error = sandbox::enter(&tools::install());
+        panic!("the cluster tests need Linux and util-linux's `unshare` in the PATH: {error}");
+    };
+    sandbox::furnish();
+    sandbox::end_on_interrupt();
+    let cluster = Arc::new(Cluster::start(&tools));
+    let trials = tests.into_iter().map(|(name, test)| {
+        let cluster = Arc::clone(&cluster);
+        Trial::test(name, move || {
+            test(&cluster);
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
