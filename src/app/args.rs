@@ -78,6 +78,12 @@ pub(super) struct RunArgs {
     /// Play the providers on 127.0.0.1:9101, 9102 and 9103 in this process
     #[arg(long)]
     pub(super) sim: bool,
+    /// What the simulated providers do (docs/simulator.md)
+    #[arg(long, value_name = "FILE", requires = "sim")]
+    pub(super) sim_config: Option<PathBuf>,
+    /// Append every request that the simulated providers get to this file, prompts included
+    #[arg(long, value_name = "FILE", requires = "sim")]
+    pub(super) sim_journal: Option<PathBuf>,
     /// Threads that serve requests; one a core when 0
     #[arg(long, default_value_t = 0)]
     pub(super) workers: usize,
@@ -106,6 +112,12 @@ pub(super) enum LogFormat {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct SimArgs {
+    /// What the providers do (docs/simulator.md)
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Append every request to this file, one JSON object a line, prompts included
+    #[arg(long, value_name = "FILE")]
+    pub(super) journal: Option<PathBuf>,
     /// OpenAI's API
     #[arg(long, default_value = "127.0.0.1:9101")]
     pub(super) openai: SocketAddr,

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod crds;
 mod run;
+mod sim;
 
 use std::process::ExitCode;
 
@@ -23,7 +24,7 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Command::Sim(args) => match run::simulate(&args) {
+        Command::Sim(args) => match sim::simulate(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 say_error(&format!("trunkline: {error}"));

@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     args::{LogFormat, RunArgs, SimArgs},
     environment, say,
+    sim::play,
 };
 use crate::{
     compile::{self, LastGood, Options},
@@ -33,7 +34,6 @@ use crate::{
         worker,
     },
     select::KeyStates,
-    sim,
     table::Table,
 };
 
@@ -77,6 +77,8 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
             openai: ([127, 0, 0, 1], 9101).into(),
             anthropic: ([127, 0, 0, 1], 9102).into(),
             gemini: ([127, 0, 0, 1], 9103).into(),
+            config: args.sim_config.clone(),
+            journal: args.sim_journal.clone(),
         })?;
     }
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -274,42 +276,4 @@ fn tls(cert: Option<&Path>, key: Option<&Path>) -> Result<Option<Arc<ServerTls>>
     let tls = ServerTls::load(cert, key)?;
     tls.watch()?;
     Ok(Some(tls))
-}
-
-pub(super) fn simulate(args: &SimArgs) -> Result<(), Failure> {
-    let played = play(args)?;
-    for Played { provider, address, .. } in &played {
-        say(&format!("{} http://{address}", provider.as_str()));
-    }
-    for Played { provider, thread, .. } in played {
-        thread.join().map_err(|_panic| format!("the simulated {} failed", provider.as_str()))??;
-    }
-    Ok(())
-}
-
-/// A simulated provider that serves.
-struct Played {
-    provider: sim::Provider,
-    address: std::net::SocketAddr,
-    thread: thread::JoinHandle<io::Result<()>>,
-}
-
-/// Starts the simulated providers, each on a thread of its own.
-fn play(args: &SimArgs) -> Result<Vec<Played>, Failure> {
-    let &SimArgs { openai, anthropic, gemini } = args;
-    let mut played = Vec::new();
-    for (provider, address) in [
-        (sim::Provider::OpenAi, openai),
-        (sim::Provider::Anthropic, anthropic),
-        (sim::Provider::Gemini, gemini),
-    ] {
-        let socket = std::net::TcpListener::bind(address)
-            .map_err(|error| format!("{address} cannot be listened on: {error}"))?;
-        let address = socket.local_addr()?;
-        let thread = thread::Builder::new()
-            .name(format!("sim-{}", provider.as_str()))
-            .spawn(move || sim::serve(socket, provider))?;
-        played.push(Played { provider, address, thread });
-    }
-    Ok(played)
 }

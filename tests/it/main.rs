@@ -11,5 +11,6 @@ mod crds;
 mod listener;
 mod observe;
 mod select;
+mod sim;
 mod support;
 mod upstream;

@@ -11,7 +11,10 @@ from conftest import DIALECTS
 TOOLS = ["alpha", "beta"]
 ASK = [{"role": "user", "content": "use alpha and beta"}]
 HELLO = [{"role": "user", "content": "Hello"}]
-SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+SCHEMA = {
+    "type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"],
+    "additionalProperties": False,
+}
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +94,7 @@ def test_openai_streamed_tools(oai, to):
         final = stream.get_final_completion()
     calls = final.choices[0].message.tool_calls
     assert [(c.function.name, c.function.arguments.replace(" ", "")) for c in calls] == [
-        (name, '{"x":1}') for name in TOOLS
+        (name, '{"name":"x"}') for name in TOOLS
     ]
 
 
@@ -101,7 +104,7 @@ def test_openai_structured_output(oai, to):
     answer = oai.chat.completions.create(
         model=f"{to}/sim-ok", messages=HELLO, response_format=form
     )
-    assert answer.choices[0].message.content == '{"name": "x"}'
+    assert answer.choices[0].message.content == '{"name":"x"}'
 
 
 @pytest.mark.parametrize("to", DIALECTS)
@@ -126,7 +129,7 @@ def test_anthropic_parallel_tools_and_their_results(claude, to):
     with claude.messages.stream(messages=ASK, **ask) as stream:
         first = stream.get_final_message()
     calls = [block for block in first.content if block.type == "tool_use"]
-    assert [(c.name, c.input) for c in calls] == [(name, {"x": 1}) for name in TOOLS]
+    assert [(c.name, c.input) for c in calls] == [(name, {"name": "x"}) for name in TOOLS]
     assert first.stop_reason == "tool_use"
     turn = [{"type": "tool_use", "id": c.id, "name": c.name, "input": c.input} for c in calls]
     results = [
