@@ -8,14 +8,16 @@ use serde_json::Value;
 
 use crate::{
     Test,
+    load::{Load, Running},
     support::{Cluster, SOON, eventually, http},
 };
 
-pub const TESTS: [Test; 5] = [
+pub const TESTS: [Test; 6] = [
     ("deployment::comes_up_scales_rolls_and_ends", comes_up_scales_rolls_and_ends),
     ("deployment::a_crashed_container_starts_again", a_crashed_container_starts_again),
     ("deployment::pods_outlive_the_api_server", pods_outlive_the_api_server),
     ("deployment::only_the_harness_may_do_everything", only_the_harness_may_do_everything),
+    ("deployment::the_load_counts_what_is_lost", the_load_counts_what_is_lost),
     ("deployment::a_pod_has_its_own_rights_and_files", a_pod_has_its_own_rights_and_files),
 ];
 
@@ -119,7 +121,7 @@ fn a_crashed_container_starts_again(cluster: &Arc<Cluster>) {
     assert!(log.contains("in use"), "the log is kept: {log}");
     let ready = cluster.ready_pods(namespace, "app=sim");
     assert!(ready.is_empty(), "a pod that crashes is not ready: {ready:?}");
-    cluster.kubectl(&["delete", "namespace", namespace, "--timeout=90s"]).unwrap();
+    cluster.abandon(namespace);
 }
 
 fn a_pod_has_its_own_rights_and_files(cluster: &Arc<Cluster>) {
@@ -146,7 +148,31 @@ fn a_pod_has_its_own_rights_and_files(cluster: &Arc<Cluster>) {
     let patch = r#"{"data":{"note":"second"}}"#;
     cluster.kubectl(&["-n", namespace, "patch", "configmap", "notes", "-p", patch]).unwrap();
     eventually("the mounted file", SOON, note, |note| note == "second");
-    cluster.kubectl(&["delete", "namespace", namespace, "--timeout=90s"]).unwrap();
+    cluster.abandon(namespace);
+}
+
+fn the_load_counts_what_is_lost(cluster: &Arc<Cluster>) {
+    let namespace = "load";
+    cluster.namespace(namespace);
+    cluster.apply(namespace, SIMULATOR).unwrap();
+    pods(cluster, namespace, 1);
+    let load = Load {
+        address: cluster.service(namespace, "sim", "openai"),
+        key: "sk-simulated".to_owned(),
+        model: "sim-tokens-20".to_owned(),
+        clients: 2,
+        pause: Duration::from_millis(5),
+    };
+    let cut = Load { model: "sim-tokens-20-cut-3".to_owned(), ..load.clone() }.start();
+    let gone = Load { model: "sim-503".to_owned(), ..load.clone() }.start();
+    let whole = load.start();
+    let enough = |it: &Running| it.account().streams + it.account().answers > 50;
+    eventually("answers", SOON, || enough(&whole), |enough| *enough);
+    whole.lost_nothing(50);
+    let (cut, gone) = (cut.finish(), gone.finish());
+    assert!(cut.truncated.len() > 10 && cut.streams == 0, "{cut}");
+    assert!(gone.failed.len() > 10 && gone.answers == 0, "{gone}");
+    cluster.abandon(namespace);
 }
 
 fn pods_outlive_the_api_server(cluster: &Arc<Cluster>) {
@@ -162,7 +188,7 @@ fn pods_outlive_the_api_server(cluster: &Arc<Cluster>) {
     cluster.kubectl(&["-n", namespace, "scale", "deployment/sim", "--replicas=2"]).unwrap();
     let after = pods(cluster, namespace, 2);
     assert!(after.contains(&before[0]), "the pod is the same as before");
-    cluster.kubectl(&["delete", "namespace", namespace, "--timeout=90s"]).unwrap();
+    cluster.abandon(namespace);
 }
 
 fn only_the_harness_may_do_everything(cluster: &Arc<Cluster>) {

@@ -20,8 +20,11 @@
 
 mod deployment;
 mod kubelet;
+mod load;
 mod plane;
+mod resources;
 mod sandbox;
+mod services;
 mod support;
 mod tools;
 
@@ -35,7 +38,7 @@ type Test = (&'static str, fn(&Arc<Cluster>));
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    let tests: Vec<Test> = deployment::TESTS.to_vec();
+    let tests: Vec<Test> = [&deployment::TESTS[..], &resources::TESTS].concat();
     // One after the other: with few cores, tests side by side would measure each other.
     arguments.test_threads.get_or_insert(1);
     if arguments.list {

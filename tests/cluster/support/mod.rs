@@ -5,6 +5,7 @@ pub mod http;
 use std::{
     env, fmt, fs,
     io::Write,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::Arc,
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 use crate::{
     kubelet::{self, Settings},
     plane::Plane,
+    services,
 };
 
 /// How long a test waits for what has no limit of its own.
@@ -38,12 +40,19 @@ impl Cluster {
         fs::create_dir_all(&logs).unwrap();
         let plane = Arc::new(Plane::start(tools, &logs));
         let kubelet = kubelet::start(Arc::clone(&plane), &logs);
+        services::start(Arc::clone(&plane));
         Self { plane, kubelet, logs }
     }
 
     /// Runs kubectl as the cluster's administrator; what it says is an error unless it succeeds.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
         said(&self.command("kubectl", arguments).output().unwrap())
+    }
+
+    /// The same, with what it says besides: its warnings.
+    pub fn kubectl_aloud(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = self.command("kubectl", arguments).output().unwrap();
+        Ok(said(&output)? + &String::from_utf8_lossy(&output.stderr))
     }
 
     /// Applies manifests.
@@ -69,6 +78,11 @@ impl Cluster {
         self.kubectl(&["label", "namespace", name, label]).unwrap();
     }
 
+    /// Lets a namespace end, without waiting for it.
+    pub fn abandon(&self, name: &str) {
+        self.kubectl(&["delete", "namespace", name, "--wait=false"]).unwrap();
+    }
+
     /// The names and addresses of the pods that are ready and not on their way out.
     pub fn ready_pods(&self, namespace: &str, selector: &str) -> Vec<(String, String)> {
         let pods = self.get(namespace, &["pods", "--selector", selector]);
@@ -81,6 +95,15 @@ impl Cluster {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let pods = pods.iter().filter(|pod| ready(pod));
         pods.map(|pod| (text(&pod["metadata"]["name"]), text(&pod["status"]["podIP"]))).collect()
+    }
+
+    /// Where a Service is reached.
+    pub fn service(&self, namespace: &str, name: &str, port: &str) -> SocketAddr {
+        let service = self.get(namespace, &["service", name]);
+        let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
+        let port = ports.iter().find(|it| it["name"] == port).unwrap()["port"].as_u64().unwrap();
+        let address = service["spec"]["clusterIP"].as_str().unwrap().parse().unwrap();
+        SocketAddr::new(address, u16::try_from(port).unwrap())
     }
 
     /// What a pod's containers have written.
