@@ -72,9 +72,6 @@ pub(super) struct RunArgs {
     /// Where /metrics, /healthz and /readyz are
     #[arg(long, default_value = "127.0.0.1:9090")]
     pub(super) admin_listen: SocketAddr,
-    /// Take plain http, loopback and private addresses as endpoints
-    #[arg(long)]
-    pub(super) allow_private_endpoints: bool,
     /// Play the providers on 127.0.0.1:9101, 9102 and 9103 in this process
     #[arg(long)]
     pub(super) sim: bool,
@@ -84,6 +81,16 @@ pub(super) struct RunArgs {
     /// Append every request that the simulated providers get to this file, prompts included
     #[arg(long, value_name = "FILE", requires = "sim")]
     pub(super) sim_journal: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) serve: ServeArgs,
+}
+
+/// What everybody who serves requests takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct ServeArgs {
+    /// Take plain http, loopback and private addresses as endpoints
+    #[arg(long)]
+    pub(super) allow_private_endpoints: bool,
     /// Threads that serve requests; one a core when 0
     #[arg(long, default_value_t = 0)]
     pub(super) workers: usize,

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod crds;
+mod plane;
 mod run;
 mod sim;
 
@@ -11,6 +12,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use self::args::{Args, Command};
+
+/// Why a subcommand could not go on, for people.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Reads the arguments and does what they say.
 pub fn main() -> ExitCode {

@@ -1,32 +1,51 @@
-//! The admin port: `/metrics`, `/healthz`, `/readyz`, and nothing else.
+//! The admin port: `/metrics`, `/healthz`, `/readyz`, and `/internal/state` for whoever knows the token.
 //!
 //! It has a thread and a runtime of its own, so that neither a slow scrape can delay a request nor a
 //! busy worker a probe.
 
-use std::{convert::Infallible, io, net::TcpListener, thread};
+use std::{convert::Infallible, io, net::TcpListener, sync::Arc, thread};
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::{Metrics, Readiness};
 
-/// Serves the admin port on a thread of its own for as long as the process lives.
+/// Makes the JSON of `/internal/state` for a caller who shows the right token, given what stood behind
+/// `Bearer `; `None` for anybody else.
+pub type State = Arc<dyn Fn(&[u8]) -> Option<String> + Send + Sync>;
+
+/// What the pages are made of.
+#[derive(Clone)]
+struct Pages {
+    metrics: Metrics,
+    readiness: Readiness,
+    state: Option<State>,
+}
+
+/// Serves the admin port on a thread of its own for as long as the process lives. Without a `state`
+/// there is no `/internal/state`.
 ///
 /// # Errors
 /// When the socket or the thread cannot be set up.
-pub fn serve(listener: TcpListener, metrics: Metrics, readiness: Readiness) -> io::Result<()> {
+pub fn serve(
+    listener: TcpListener,
+    metrics: Metrics,
+    readiness: Readiness,
+    state: Option<State>,
+) -> io::Result<()> {
+    let pages = Pages { metrics, readiness, state };
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("admin".to_owned()).spawn(move || {
-        runtime.block_on(accept(listener, metrics, readiness));
+        runtime.block_on(accept(listener, pages));
     })?;
     Ok(())
 }
 
-async fn accept(listener: TcpListener, metrics: Metrics, readiness: Readiness) {
+async fn accept(listener: TcpListener, pages: Pages) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -40,11 +59,12 @@ async fn accept(listener: TcpListener, metrics: Metrics, readiness: Readiness) {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             continue;
         };
-        let (metrics, readiness) = (metrics.clone(), readiness.clone());
+        let pages = pages.clone();
         tokio::spawn(async move {
             let answer = |request: Request<Incoming>| {
-                let response =
-                    respond(request.method(), request.uri().path(), &metrics, &readiness);
+                let shown = request.headers().get(header::AUTHORIZATION);
+                let shown = shown.map(HeaderValue::as_bytes);
+                let response = pages.respond(request.method(), request.uri().path(), shown);
                 async { Ok::<_, Infallible>(response) }
             };
             let connection = http1::Builder::new()
@@ -58,34 +78,47 @@ async fn accept(listener: TcpListener, metrics: Metrics, readiness: Readiness) {
     }
 }
 
-fn respond(
-    method: &Method,
-    path: &str,
-    metrics: &Metrics,
-    readiness: &Readiness,
-) -> Response<Full<Bytes>> {
-    let (status, text) = match path {
-        _ if *method != Method::GET && *method != Method::HEAD => {
-            (StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_owned())
-        }
-        "/healthz" => (StatusCode::OK, "ok\n".to_owned()),
-        "/metrics" => (StatusCode::OK, metrics.render()),
-        "/readyz" => {
-            let missing = readiness.missing();
-            if missing.is_empty() {
-                (StatusCode::OK, "ready\n".to_owned())
-            } else {
-                let text = format!("not ready: {}\n", missing.join(", "));
-                (StatusCode::SERVICE_UNAVAILABLE, text)
+/// The types of what is answered.
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const JSON: &str = "application/json";
+
+impl Pages {
+    fn respond(
+        &self,
+        method: &Method,
+        path: &str,
+        authorization: Option<&[u8]>,
+    ) -> Response<Full<Bytes>> {
+        let plain = |status, text: &str| (status, PROMETHEUS, text.to_owned());
+        let (status, kind, text) = match (path, &self.state) {
+            _ if *method != Method::GET && *method != Method::HEAD => {
+                plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
             }
-        }
-        _ => (StatusCode::NOT_FOUND, "/metrics, /healthz and /readyz are here\n".to_owned()),
-    };
-    let mut response = Response::new(Full::new(Bytes::from(text)));
-    *response.status_mut() = status;
-    let kind = http::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
+            ("/healthz", _) => plain(StatusCode::OK, "ok\n"),
+            ("/metrics", _) => (StatusCode::OK, PROMETHEUS, self.metrics.render()),
+            ("/readyz", _) => {
+                let missing = self.readiness.missing();
+                if missing.is_empty() {
+                    plain(StatusCode::OK, "ready\n")
+                } else {
+                    let text = format!("not ready: {}\n", missing.join(", "));
+                    plain(StatusCode::SERVICE_UNAVAILABLE, &text)
+                }
+            }
+            ("/internal/state", Some(state)) => {
+                let shown = authorization.and_then(|shown| shown.strip_prefix(b"Bearer "));
+                match shown.and_then(|shown| state(shown)) {
+                    Some(json) => (StatusCode::OK, JSON, json),
+                    None => plain(StatusCode::UNAUTHORIZED, "the operator's token is missing\n"),
+                }
+            }
+            _ => plain(StatusCode::NOT_FOUND, "/metrics, /healthz and /readyz are here\n"),
+        };
+        let mut response = Response::new(Full::new(Bytes::from(text)));
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        response
+    }
 }
 
 #[cfg(test)]
@@ -95,17 +128,31 @@ mod tests {
     #[test]
     fn nothing_but_the_three_pages_is_served() {
         let (metrics, readiness) = (Metrics::new().unwrap(), Readiness::default());
-        let status =
-            |method: Method, path| respond(&method, path, &metrics, &readiness).status().as_u16();
+        let pages = Pages { metrics, readiness: readiness.clone(), state: None };
+        let status = |method: Method, path| pages.respond(&method, path, None).status().as_u16();
         assert_eq!(status(Method::GET, "/metrics"), 200);
         assert_eq!(status(Method::HEAD, "/healthz"), 200);
         assert_eq!(status(Method::POST, "/metrics"), 405);
-        for path in ["/", "/debug", "/metrics/", "/config"] {
+        for path in ["/", "/debug", "/metrics/", "/config", "/internal/state"] {
             assert_eq!(status(Method::GET, path), 404, "{path}");
         }
         assert_eq!(status(Method::GET, "/readyz"), 200);
         let waiting = readiness.wait_for("table");
         assert_eq!(status(Method::GET, "/readyz"), 503);
         drop(waiting);
+    }
+
+    #[test]
+    fn the_state_is_for_whoever_shows_the_token() {
+        let state: State = Arc::new(|shown| (shown == b"t0ken").then(|| "{}".to_owned()));
+        let (metrics, readiness) = (Metrics::new().unwrap(), Readiness::default());
+        let pages = Pages { metrics, readiness, state: Some(state) };
+        let status = |shown: Option<&[u8]>| {
+            pages.respond(&Method::GET, "/internal/state", shown).status().as_u16()
+        };
+        assert_eq!(status(Some(b"Bearer t0ken")), 200);
+        for wrong in [None, Some(&b"Bearer "[..]), Some(b"Bearer t0ke"), Some(b"t0ken")] {
+            assert_eq!(status(wrong), 401);
+        }
     }
 }

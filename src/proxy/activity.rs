@@ -27,6 +27,8 @@ pub(super) struct Registry {
     open: RefCell<Vec<Weak<Activity>>>,
     /// Looks since the start.
     now: Rc<Cell<u64>>,
+    /// Whether the process is about to end.
+    retiring: Rc<Cell<bool>>,
 }
 
 /// How often a headers' timeout is looked at while it runs: it may take a tenth longer.
@@ -35,7 +37,8 @@ const LOOKS: u32 = 10;
 impl Registry {
     /// An empty registry, and the task that looks after it until it is dropped.
     pub(super) fn new(header_timeout: Duration, idle_timeout: Duration) -> Rc<Self> {
-        let registry = Rc::new(Self { open: RefCell::default(), now: Rc::default() });
+        let registry =
+            Rc::new(Self { open: RefCell::default(), now: Rc::default(), retiring: Rc::default() });
         let period = (header_timeout / LOOKS).max(Duration::from_millis(1));
         let idle = idle_timeout.as_nanos() / period.as_nanos();
         let limits =
@@ -55,6 +58,8 @@ impl Registry {
     pub(super) fn enter(&self) -> Rc<Activity> {
         let activity = Rc::new(Activity {
             now: Rc::clone(&self.now),
+            retiring: Rc::clone(&self.retiring),
+            http2: Cell::new(false),
             requests: Cell::new(0),
             heard: Cell::new(true),
             since: Cell::new(self.now.get()),
@@ -63,6 +68,15 @@ impl Registry {
         });
         self.open.borrow_mut().push(Rc::downgrade(&activity));
         activity
+    }
+
+    /// Tells clients to go elsewhere, without closing a connection on which a request may be on its
+    /// way: HTTP/2 has GOAWAY for it, HTTP/1.1 says it in the next answer.
+    pub(super) fn retire(&self) {
+        self.retiring.set(true);
+        let open = self.open.borrow();
+        let http2 = open.iter().filter_map(Weak::upgrade).filter(|one| one.http2.get());
+        http2.for_each(|activity| activity.order(Order::Finish));
     }
 
     /// Lets every connection finish what it is doing, and no more.
@@ -105,6 +119,8 @@ pub(super) enum Order {
 #[derive(Debug)]
 pub(super) struct Activity {
     now: Rc<Cell<u64>>,
+    retiring: Rc<Cell<bool>>,
+    http2: Cell<bool>,
     /// Requests between their headers and the end of their answer.
     requests: Cell<usize>,
     /// Whether bytes of a next request are there, or are due.
@@ -154,6 +170,19 @@ impl Activity {
             }
             Poll::Pending
         })
+    }
+
+    /// The client has said which protocol it speaks.
+    pub(super) fn speaks_http2(&self) {
+        self.http2.set(true);
+        if self.retiring.get() {
+            self.order(Order::Finish);
+        }
+    }
+
+    /// Whether the client should go elsewhere after this answer.
+    pub(super) fn retires(&self) -> bool {
+        self.retiring.get()
     }
 
     /// A request has begun: its headers are there.
@@ -284,7 +313,7 @@ mod tests {
     const LIMITS: Limits = Limits { head: 10, idle: 75 };
 
     fn registry() -> Registry {
-        Registry { open: RefCell::default(), now: Rc::default() }
+        Registry { open: RefCell::default(), now: Rc::default(), retiring: Rc::default() }
     }
 
     /// Looks `n` times and says what the connection was told.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use http_body::Body;
 use hyper::{
     body::Incoming,
@@ -169,9 +169,9 @@ pub async fn serve<S: Answers + Clone>(
             () = &mut accept => {}
             () = drain.started() => {}
         }
-        registry.finish_all();
         if !config.linger.is_zero() {
-            // Those who come now are served too: they have not heard yet.
+            // Those who come now are served too, also on a kept connection: they have not heard yet.
+            registry.retire();
             let _passed = timeout(config.linger, accept).await;
         }
     }
@@ -301,8 +301,16 @@ async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
 fn tracked<S: Answers>(service: S, activity: Rc<Activity>) -> impl Answers {
     service_fn(move |request| {
         let under_way = activity.begin();
+        let activity = Rc::clone(&activity);
+        let http1 = request.version() < Version::HTTP_2;
         let answer = service.call(request);
-        async move { Ok(answer.await?.map(|body| Answer::new(body, under_way))) }
+        async move {
+            let mut answer = answer.await?.map(|body| Answer::new(body, under_way));
+            if http1 && activity.retires() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer)
+        }
     })
 }
 
@@ -326,6 +334,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
     S: Answers,
 {
+    activity.speaks_http2();
     let connection = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
         .max_concurrent_streams(MOST_STREAMS)

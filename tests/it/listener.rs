@@ -405,10 +405,43 @@ fn a_drain_that_lingers_serves_those_who_have_not_heard_of_it() {
         sleep(20 * MILLIS).await;
         late.write_all(GET).await.unwrap();
         let mut buffer = [0; 4096];
-        assert!(late.read(&mut buffer).await.unwrap() > 0);
-        assert!(closed(&mut late).await > 50 * MILLIS);
+        let n = late.read(&mut buffer).await.unwrap();
+        let mut answer = String::from_utf8_lossy(&buffer[..n]).into_owned();
+        late.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("connection: close"), "{answer}");
         server.ended.await.unwrap();
         assert!(TcpStream::connect(server.address).await.is_err());
+    });
+}
+
+/// A request may be on its way on a kept connection while we decide to end.
+#[test]
+fn a_kept_connection_has_one_more_answer_while_the_drain_lingers() {
+    local(async {
+        let config = Config { linger: 150 * MILLIS, ..Config::default() };
+        let server = Server::start(config, None);
+        let mut kept = server.connect().await;
+        kept.write_all(GET).await.unwrap();
+        let mut buffer = [0; 4096];
+        assert!(kept.read(&mut buffer).await.unwrap() > 0);
+        let mut silent = server.connect().await;
+        silent.write_all(GET).await.unwrap();
+        assert!(silent.read(&mut buffer).await.unwrap() > 0);
+        let mut sender = http2(server.connect().await).await;
+        let first = sender.send_request(get("/")).await.unwrap();
+        first.into_body().collect().await.unwrap();
+
+        server.trigger.start();
+        sleep(30 * MILLIS).await;
+        kept.write_all(GET).await.unwrap();
+        let mut answer = String::new();
+        kept.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("connection: close"), "{answer}");
+        // GOAWAY has come: the client opens no stream here any more.
+        assert!(sender.ready().await.is_err());
+        // Who never asks again is closed at the end.
+        assert!(closed(&mut silent).await > 50 * MILLIS);
+        server.ended.await.unwrap();
     });
 }
 
