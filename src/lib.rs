@@ -16,6 +16,7 @@
 
 pub mod api;
 pub mod app;
+mod backoff;
 pub mod compile;
 pub mod control;
 pub mod dialect;
@@ -25,5 +26,6 @@ pub mod provider;
 pub mod proxy;
 pub mod select;
 pub mod sim;
+pub mod source;
 pub mod table;
 mod words;

@@ -18,6 +18,8 @@ pub(super) enum Command {
     Check(CheckArgs),
     /// Write the `CustomResourceDefinitions` into a folder
     Crds(CrdsArgs),
+    /// Serve the table that an operator publishes in a cluster
+    Proxy(ProxyArgs),
     /// Serve the manifests of a folder, without Kubernetes
     Run(RunArgs),
     /// Play the providers on loopback
@@ -62,6 +64,27 @@ pub(super) struct CrdsArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct ProxyArgs {
+    /// The namespace of the table's Secrets; that of the pod or the kubeconfig when left out
+    #[arg(long)]
+    pub(super) namespace: Option<String>,
+    /// Where these Secrets are mounted, as head, base-a and base-b: for a start without an API server
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) head_dir: Option<PathBuf>,
+    /// Where clients connect; port 0 takes a free one
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    pub(super) listen: SocketAddr,
+    /// Where /metrics, /healthz, /readyz and /internal/state are
+    #[arg(long, default_value = "0.0.0.0:9090")]
+    pub(super) admin_listen: SocketAddr,
+    /// Seconds that new connections are taken after SIGTERM, until everybody routes elsewhere
+    #[arg(long, default_value_t = 5)]
+    pub(super) pre_stop: u64,
+    #[command(flatten)]
+    pub(super) serve: ServeArgs,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
     /// The folder or file with manifests; read again when it changes
     #[arg(short = 'f', long = "filename", value_name = "PATH")]
@@ -94,7 +117,7 @@ pub(super) struct ServeArgs {
     /// Threads that serve requests; one a core when 0
     #[arg(long, default_value_t = 0)]
     pub(super) workers: usize,
-    /// Seconds that open streams are given to finish after SIGTERM
+    /// Seconds that open streams are given to finish once no connection is taken any more
     #[arg(long, default_value_t = 30)]
     pub(super) grace_period: u64,
     /// Certificate chain (PEM) for TLS from clients

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod crds;
 mod plane;
+mod proxy;
 mod run;
 mod sim;
 
@@ -21,6 +22,13 @@ pub fn main() -> ExitCode {
     match Args::parse().command {
         Command::Check(args) => check::check(&args),
         Command::Crds(args) => crds::crds(&args),
+        Command::Proxy(args) => match proxy::proxy(&args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                say_error(&format!("trunkline: {error}"));
+                ExitCode::FAILURE
+            }
+        },
         Command::Run(args) => match run::run(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -14,7 +14,6 @@
 //! IO stands at the edges (`watch`, `publish`, `acks`, `status::apply`, `lease`); what decides is
 //! pure and takes the clock as an argument.
 
-mod backoff;
 #[cfg(test)]
 mod fake;
 pub mod kind;

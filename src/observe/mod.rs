@@ -13,6 +13,7 @@ mod families;
 pub mod health;
 pub mod operator;
 pub mod outcome;
+pub mod source;
 mod sums;
 pub mod telemetry;
 

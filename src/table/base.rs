@@ -185,6 +185,17 @@ impl Contents {
         }
     }
 
+    /// The same, with those routes of `before` that are equal: what others keep beside a route stays.
+    #[must_use]
+    pub fn sharing(mut self, before: &Self) -> Self {
+        for (id, route) in &mut self.routes {
+            if let Some(same) = before.routes.get(id).filter(|same| *same == route) {
+                *route = Arc::clone(same);
+            }
+        }
+        self
+    }
+
     /// How many routes there are.
     pub fn len(&self) -> usize {
         self.routes.len()

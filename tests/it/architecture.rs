@@ -20,6 +20,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("proxy", &["table", "dialect", "provider", "select", "observe"], &["kube"]),
     ("select", &["table", "provider", "dialect"], &["kube", "hyper"]),
     ("sim", &[], &["kube"]),
+    ("source", &["table", "observe"], &[]),
     ("table", &["dialect", "provider"], &["kube", "hyper", "tokio"]),
 ];
 

@@ -19,6 +19,8 @@ use std::{
 
 use trunkline::observe::{
     AttemptOutcome, KeySample, Metrics, Outcome, Readiness, TokenKind, admin,
+    operator::WatchRestart,
+    source::{Source, TableRejection},
 };
 
 /// A metric's type and its labels.
@@ -27,6 +29,12 @@ type Shape = (String, BTreeSet<String>);
 /// Metrics in which everything has been counted once.
 fn used() -> Metrics {
     let metrics = Metrics::new().unwrap();
+    let source = Source::new(&metrics).unwrap();
+    source.taken(1);
+    source.rejected(TableRejection::Stale);
+    let mut watch = source.watch("head");
+    watch.failing(WatchRestart::Gone);
+    watch.heard(1);
     let cells = metrics.worker();
     let route = cells.route(&"team".into(), &"chat".into());
     for cell in route.requests("Messages").iter() {
@@ -128,7 +136,8 @@ fn the_page_explains_every_word_of_a_closed_set() {
         .collect();
     let requests = Outcome::ALL.iter().map(|outcome| outcome.as_str());
     let attempts = AttemptOutcome::ALL.iter().map(|outcome| outcome.as_str());
-    assert_eq!(words, requests.chain(attempts).collect());
+    let tables = TableRejection::ALL.iter().map(|reason| reason.as_str());
+    assert_eq!(words, requests.chain(attempts).chain(tables).collect());
     for kind in TokenKind::ALL {
         assert!(page.contains(&format!("`{}`", kind.as_str())), "{kind:?}");
     }

@@ -26,11 +26,11 @@ use tokio::{sync::mpsc, time::timeout};
 pub(super) use self::seen::Read;
 use self::seen::{Listed, Seen, Verdict};
 use super::{
-    backoff::Backoff,
     kind::Scope,
     object::{self, Object, version},
 };
 use crate::{
+    backoff::Backoff,
     observe::operator::{WatchMeter, WatchRestart},
     table::ObjectId,
 };

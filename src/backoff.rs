@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Waits that grow until something succeeds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     longest: Duration,
     failures: u32,
@@ -13,22 +13,22 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// From `first`, doubled up to `longest`.
-    pub(super) const fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, failures: 0 }
     }
 
     /// It worked: the next failure waits for the shortest time again.
-    pub(super) const fn succeed(&mut self) {
+    pub(crate) const fn succeed(&mut self) {
         self.failures = 0;
     }
 
     /// How many failures there were in a row.
-    pub(super) const fn failures(&self) -> u32 {
+    pub(crate) const fn failures(&self) -> u32 {
         self.failures
     }
 
     /// It failed: how long to wait. `chance` lies between 0 and 1 and takes up to half of it away.
-    pub(super) fn fail(&mut self, chance: f64) -> Duration {
+    pub(crate) fn fail(&mut self, chance: f64) -> Duration {
         let doubled = self.first.saturating_mul(1 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
         doubled.min(self.longest).mul_f64(1.0 - chance.clamp(0.0, 1.0) / 2.0)
