@@ -68,6 +68,8 @@ static MESSAGE: Shape = Tagged(
                 may("audio", &Map),
                 may("tool_calls", &List(&CALL, 128)),
                 may("function_call", &Map),
+                // Answers have it, and clients give answers back as they came.
+                may("annotations", &Any),
                 // Not OpenAI's own: see `check`.
                 may("reasoning_content", &Text),
             ],
