@@ -1,5 +1,5 @@
 # The two that a newcomer needs are `make run` and `make test`.
-.PHONY: run test test-tools fmt fmt-check lint doc crds
+.PHONY: run test test-tools bench test-bench fmt fmt-check lint doc crds
 
 FMT = cargo fmt -- --config imports_granularity=Crate,group_imports=StdExternalCrate
 
@@ -17,11 +17,22 @@ test: fmt-check test-tools lint
 test-tools:
 	tests/tools/install
 
+# What a request costs, beside a bare proxy and other gateways: docs/performance.md. Minutes.
+bench:
+	bench/run
+
+# The benchmark's own tests; it is a package of its own, so `make test` stays as short as it is.
+test-bench:
+	cd bench && cargo clippy --target-dir ../target/bench-rig --all-targets --quiet -- -D warnings
+	cd bench && cargo test --target-dir ../target/bench-rig
+
 fmt:
 	$(FMT)
+	cd bench && $(FMT)
 
 fmt-check:
 	$(FMT) --check
+	cd bench && $(FMT) --check
 
 lint:
 	cargo clippy --all-targets --quiet -- -D warnings
