@@ -249,7 +249,9 @@ fn a_first_byte_alone_decides_nothing() {
 #[test]
 fn a_connection_is_kept_longer_than_headers_may_take() {
     local(async {
-        let server = Server::start(hasty(), None);
+        // Long enough that a machine with much else to do does not come too late itself.
+        let config = Config { idle_timeout: 2 * SECOND, ..hasty() };
+        let server = Server::start(config, None);
         let mut stream = server.connect().await;
         for _ in 0..2 {
             stream.write_all(GET).await.unwrap();
@@ -258,7 +260,7 @@ fn a_connection_is_kept_longer_than_headers_may_take() {
             sleep(250 * MILLIS).await;
         }
         let took = closed(&mut stream).await;
-        assert!(took > 100 * MILLIS && took < SECOND, "{took:?}");
+        assert!(took > 100 * MILLIS && took < 6 * SECOND, "{took:?}");
     });
 }
 
