@@ -43,13 +43,17 @@ use crate::{
     table::Table,
 };
 
+/// What the log shows unless `RUST_LOG` says otherwise. `kube`'s client reports each failed call as an
+/// error of its own; whoever made the call says it once, and what follows from it.
+const LOG: &str = "info,kube_client=off";
+
 /// Starts the process's own log.
 pub(super) fn start_log(format: LogFormat) -> Result<(), Failure> {
     let format = match format {
         LogFormat::Json => telemetry::Format::Json,
         LogFormat::Text => telemetry::Format::Text,
     };
-    telemetry::start(format, &environment("RUST_LOG").unwrap_or_else(|| "info".to_owned()))?;
+    telemetry::start(format, &environment("RUST_LOG").unwrap_or_else(|| LOG.to_owned()))?;
     Ok(())
 }
 
