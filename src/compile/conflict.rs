@@ -6,61 +6,80 @@
 //! The winner is the one that the matcher would choose: higher `precedence`, then older, then
 //! namespace and name. So a conflict ends the same way everywhere and after every restart.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::{BTreeSet, HashMap},
+};
 
 use super::report::{Problem, Reason};
 use crate::table::{Match, ObjectId, Pattern, Route};
 
-/// A name that a route keeps.
-#[derive(Clone, Copy, Debug)]
-struct Claim<'a> {
-    matches: &'a Match,
-    precedence: i32,
+/// A route's place among those that claim the same; smaller wins.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Claim {
+    precedence: Reverse<i32>,
     created: u64,
-    id: &'a ObjectId,
+    id: ObjectId,
 }
 
-/// Takes names from the routes that lose them. The result is in the order of `routes`: what each
-/// route lost, in its own words.
-pub(super) fn settle(routes: &mut [Route]) -> Vec<Vec<Problem>> {
-    let mut order: Vec<_> = routes.iter().enumerate().collect();
-    order.sort_by(|(_, a), (_, b)| a.rank().cmp(&b.rank()));
-    let mut kept: BTreeMap<&Pattern, Vec<Claim<'_>>> = BTreeMap::new();
-    let mut lost: Vec<(usize, Pattern, Problem)> = Vec::new();
-    for (at, route) in order {
-        let claim = Claim {
-            matches: &route.matches,
-            precedence: route.precedence,
-            created: route.created,
-            id: &route.id,
-        };
-        for (index, pattern) in route.models.iter().enumerate() {
-            let claims = kept.entry(pattern).or_default();
-            match claims.iter().find(|other| *other.matches == route.matches) {
-                None => claims.push(claim),
-                // The same name twice in one route is one name.
-                Some(winner) if winner.id == claim.id => {}
-                Some(winner) => {
-                    lost.push((at, pattern.clone(), told(pattern, index, *winner, claim)));
+impl Claim {
+    fn of(route: &Route) -> Self {
+        let Route { id, created, precedence, .. } = route;
+        Self { precedence: Reverse(*precedence), created: *created, id: id.clone() }
+    }
+}
+
+/// Who claims what.
+#[derive(Debug, Default)]
+pub(super) struct Names(HashMap<(Pattern, Match), BTreeSet<Claim>>);
+
+impl Names {
+    /// Takes over that a route's claims changed. The routes that this concerns.
+    pub(super) fn replace(
+        &mut self,
+        was: Option<&Route>,
+        is: Option<&Route>,
+    ) -> BTreeSet<ObjectId> {
+        let mut reached = BTreeSet::new();
+        for (name, claim) in was.into_iter().flat_map(claims) {
+            if let Some(claims) = self.0.get_mut(&name) {
+                claims.remove(&claim);
+                reached.extend(claims.iter().map(|claim| claim.id.clone()));
+                if claims.is_empty() {
+                    self.0.remove(&name);
                 }
             }
         }
-    }
-    let mut problems = vec![Vec::new(); routes.len()];
-    for (at, pattern, problem) in lost {
-        if let (Some(route), Some(told)) = (routes.get_mut(at), problems.get_mut(at)) {
-            route.models.retain(|name| *name != pattern);
-            told.push(problem);
+        for (name, claim) in is.into_iter().flat_map(claims) {
+            let claims = self.0.entry(name).or_default();
+            claims.insert(claim);
+            reached.extend(claims.iter().map(|claim| claim.id.clone()));
         }
+        reached
     }
-    problems
+
+    /// The names that a route claims and does not get, each with its own words.
+    pub(super) fn lost(&self, route: &Route) -> Vec<(Pattern, Problem)> {
+        let mine = Claim::of(route);
+        let lost = route.models.iter().enumerate().filter_map(|(index, pattern)| {
+            let name = (pattern.clone(), route.matches.clone());
+            let winner = self.0.get(&name)?.first().filter(|winner| winner.id != mine.id)?;
+            Some((pattern.clone(), told(pattern, index, winner, &mine)))
+        });
+        lost.collect()
+    }
 }
 
-fn told(pattern: &Pattern, index: usize, winner: Claim<'_>, loser: Claim<'_>) -> Problem {
+fn claims(route: &Route) -> impl Iterator<Item = ((Pattern, Match), Claim)> {
+    let claim = Claim::of(route);
+    route.models.iter().map(move |name| ((name.clone(), route.matches.clone()), claim.clone()))
+}
+
+fn told(pattern: &Pattern, index: usize, winner: &Claim, loser: &Claim) -> Problem {
     let why = match (winner.precedence.cmp(&loser.precedence), winner.created.cmp(&loser.created)) {
-        (Ordering::Greater, _) => "whose `precedence` is higher",
-        (Ordering::Equal | Ordering::Less, Ordering::Less) => "which is older",
-        (Ordering::Equal | Ordering::Less, Ordering::Equal | Ordering::Greater) => {
+        (Ordering::Less, _) => "whose `precedence` is higher",
+        (Ordering::Equal | Ordering::Greater, Ordering::Less) => "which is older",
+        (Ordering::Equal | Ordering::Greater, Ordering::Equal | Ordering::Greater) => {
             "whose name comes first"
         }
     };

@@ -120,14 +120,16 @@ fn bundle(
     let found: Option<Arc<[u8]>> = match kind {
         CaBundleKind::ConfigMap => {
             let Some(map) = snapshot.config_maps.get(&object) else {
-                missing(Reason::ConfigMapNotFound, format!("there is no ConfigMap {object}"));
+                let (reason, message) = absent(snapshot, "ConfigMap", &object);
+                missing(reason, message);
                 return None;
             };
             map.get(key).map(|text| text.as_bytes().into())
         }
         CaBundleKind::Secret => {
             let Some(secret) = snapshot.secrets.get(&object) else {
-                missing(Reason::SecretNotFound, format!("there is no Secret {object}"));
+                let (reason, message) = absent(snapshot, "Secret", &object);
+                missing(reason, message);
                 return None;
             };
             secret.get(key).map(|bytes| bytes.expose_secret().into())
@@ -137,6 +139,19 @@ fn bundle(
         missing(Reason::KeyNotFound, format!("{object} has no key `{key}`"));
     }
     found
+}
+
+/// What to say of a `Secret` or `ConfigMap` that is not there for us.
+fn absent(snapshot: &Snapshot, kind: &str, id: &ObjectId) -> (Reason, String) {
+    if snapshot.refused.contains(id) {
+        let message = format!(
+            "{kind} {id} cannot be read; give the operator's ServiceAccount the right to get, list \
+             and watch it"
+        );
+        return (Reason::RefNotReadable, message);
+    }
+    let reason = if kind == "Secret" { Reason::SecretNotFound } else { Reason::ConfigMapNotFound };
+    (reason, format!("there is no {kind} {id}"))
 }
 
 fn keys(
@@ -198,7 +213,8 @@ fn secret(
             let field = format!("{field}.secretRef");
             let name = ObjectId::new(Arc::clone(&id.namespace), wanted.name.as_str());
             let secret = snapshot.secrets.get(&name).ok_or_else(|| {
-                Problem::at(Reason::SecretNotFound, &field, format!("there is no Secret {name}"))
+                let (reason, message) = absent(snapshot, "Secret", &name);
+                Problem::at(reason, &field, message)
             })?;
             let bytes = secret.get(&wanted.key).ok_or_else(|| {
                 let there = list(secret.keys().map(String::as_str));

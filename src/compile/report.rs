@@ -77,6 +77,8 @@ pub enum Reason {
     KeyUnusable,
     /// The credential's owner does not allow it, or there is none: which of the two is not told.
     RefNotPermitted,
+    /// This process has no right to read the `Secret` or `ConfigMap`.
+    RefNotReadable,
     /// There is no such Secret.
     SecretNotFound,
     /// The environment variable is not set.
@@ -118,6 +120,7 @@ impl Reason {
             Self::KeyNotFound => "KeyNotFound",
             Self::KeyUnusable => "KeyUnusable",
             Self::RefNotPermitted => "RefNotPermitted",
+            Self::RefNotReadable => "RefNotReadable",
             Self::SecretNotFound => "SecretNotFound",
             Self::VariableNotSet => "VariableNotSet",
             Self::Ready => "Ready",
@@ -149,6 +152,7 @@ impl Reason {
             | Self::KeyNotFound
             | Self::KeyUnusable
             | Self::RefNotPermitted
+            | Self::RefNotReadable
             | Self::SecretNotFound
             | Self::VariableNotSet => ConditionType::ResolvedRefs,
             Self::Ready
@@ -222,8 +226,25 @@ pub struct Report {
     pub problems: Vec<Problem>,
     /// Whether it serves; none for what serves nothing by itself.
     pub ready: Option<Ready>,
+    /// The targets of a route, in their order.
+    pub targets: Vec<TargetState>,
+    /// The names that a route really owns.
+    pub models: Vec<String>,
     /// Whether it is somebody else's and was not looked into.
     pub left_alone: bool,
+}
+
+/// Whether a target of a route can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetState {
+    /// Its name.
+    pub name: String,
+    /// Whether it can.
+    pub usable: bool,
+    /// Why, or why not.
+    pub reason: Reason,
+    /// What, where and what to do; empty when it can be used.
+    pub message: String,
 }
 
 /// One condition of a status.
@@ -242,8 +263,16 @@ pub struct Condition {
 impl Report {
     /// Nothing is wrong with it.
     pub fn new(kind: impl Into<String>, id: Option<ObjectId>, source: Source) -> Self {
-        let kind = kind.into();
-        Self { kind, id, source, problems: Vec::new(), ready: None, left_alone: false }
+        Self {
+            kind: kind.into(),
+            id,
+            source,
+            problems: Vec::new(),
+            ready: None,
+            targets: Vec::new(),
+            models: Vec::new(),
+            left_alone: false,
+        }
     }
 
     /// Whether an earlier version of the object serves in its place.

@@ -25,7 +25,7 @@ const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 type Labels = BTreeMap<String, String>;
 
 /// A credential that was accepted.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Offer {
     /// What a target gets; none when there is nothing to connect with.
     pub(super) credential: Option<Arc<Credential>>,

@@ -1,9 +1,12 @@
 //! What `compile` looks at: every object that matters, decoded, each with the place it came from.
 //!
-//! Who fills a [`Snapshot`] (a folder today) decides nothing: an object that could not be decoded is
+//! Who fills a [`Snapshot`] (a folder, or the watches of an operator) decides nothing: an object that could not be decoded is
 //! in it too, with the reasons, so that everything that somebody wrote gets a report.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use secrecy::{SecretSlice, SecretString};
 
@@ -24,6 +27,8 @@ pub struct Snapshot {
     pub secrets: BTreeMap<ObjectId, BTreeMap<String, SecretSlice<u8>>>,
     /// `ConfigMap`s.
     pub config_maps: BTreeMap<ObjectId, BTreeMap<String, String>>,
+    /// `Secret`s and `ConfigMap`s that this process has no right to read.
+    pub refused: BTreeSet<ObjectId>,
     /// The labels of each namespace that is known.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// Environment variables that some key names, as far as they are set. `None` where keys may not
@@ -41,7 +46,7 @@ pub struct Entry<T> {
     /// Seconds since the Unix epoch at which it was created; 0 for files.
     pub created: u64,
     /// The specification, as far as it could be decoded.
-    pub spec: Option<T>,
+    pub spec: Option<Arc<T>>,
     /// What is already known to be wrong with it. Any of these keeps it from being accepted.
     pub problems: Vec<Problem>,
 }

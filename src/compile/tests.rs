@@ -19,7 +19,7 @@ fn entry<T: serde::de::DeserializeOwned>(spec: &str) -> Entry<T> {
     Entry {
         source: Source::default(),
         created: 0,
-        spec: Some(serde_yaml::from_str(spec).unwrap()),
+        spec: Some(Arc::new(serde_yaml::from_str(spec).unwrap())),
         problems: Vec::new(),
     }
 }

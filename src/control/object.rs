@@ -4,7 +4,7 @@
 //! with a problem of its own, so that it is reported and holds no other object up. Everything that is
 //! not needed is dropped here, managed fields first: they are often larger than the object.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use kube::api::DynamicObject;
@@ -94,7 +94,8 @@ fn declared<S: DeserializeOwned, T: DeserializeOwned + Default>(
     let mut problems = Vec::new();
     let spec = serde_json::from_value(take("spec"))
         .map_err(|error| problems.push(Problem::invalid("spec", error)))
-        .ok();
+        .ok()
+        .map(Arc::new);
     let created = metadata.creation_timestamp.map_or(0, |time| time.0.as_second());
     let created = u64::try_from(created).unwrap_or(0);
     Declared {

@@ -178,7 +178,7 @@ fn entry<T: DeserializeOwned>(kind: &str, document: &Document) -> Entry<T> {
     let mut problems = schema::problems(kind, &document.object);
     let spec = document.object.get("spec").cloned().unwrap_or_default();
     let spec = match serde_json::from_value(spec) {
-        Ok(spec) => Some(spec),
+        Ok(spec) => Some(Arc::new(spec)),
         Err(error) => {
             // The schema has said it already, with its place and in better words.
             if problems.is_empty() {

@@ -93,7 +93,7 @@ impl fmt::Display for Pattern {
 }
 
 /// What a request must have besides its model name. All parts must hold; empty parts hold always.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Match {
     /// One of these APIs; sorted.
@@ -103,7 +103,7 @@ pub struct Match {
 }
 
 /// What one header must be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HeaderMatch {
     /// The header.
     #[serde(with = "wire::header_name")]
@@ -113,7 +113,7 @@ pub struct HeaderMatch {
 }
 
 /// What a header's value must be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum HeaderTest {
     /// This value.
     Exact(Arc<str>),
