@@ -2,8 +2,9 @@
 //!
 //! The flow, in the names of the rooms: resources come in through [`api`], are joined in [`compile`],
 //! live in [`table`], are used by [`proxy`]. [`dialect`], [`provider`] and [`select`] are the pure
-//! knowledge that both sides share; [`files`] brings manifests from a folder; [`observe`] counts and
-//! tells; [`sim`] plays the providers; [`app`] wires each subcommand.
+//! knowledge that both sides share; [`files`] brings manifests from a folder, [`control`] resources
+//! from a cluster; [`observe`] counts and tells; [`sim`] plays the providers; [`app`] wires each
+//! subcommand.
 //!
 //! ```text
 //!  files ──► compile ──► table ──► proxy ──► providers

@@ -70,6 +70,16 @@ pub(super) fn model_patterns(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// `status.models`. What stands in a status has been checked.
+pub(super) fn owned_models(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 32,
+        "items": {"description": "A name.", "type": "string", "minLength": 1, "maxLength": 128},
+        "x-kubernetes-list-type": "atomic",
+    })
+}
+
 /// A model's name at its provider. It becomes a part of a path, so nothing that changes the path.
 pub(super) fn upstream_model(_: &mut SchemaGenerator) -> Schema {
     text(

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What is said: `Accepted`, `ResolvedRefs` or `Ready`.
+    /// What is said: `Accepted`, `ResolvedRefs`, `Programmed` or `Ready`.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 316))]
     pub kind: String,
@@ -40,6 +40,17 @@ pub enum ConditionStatus {
     True,
     /// Nobody has looked yet.
     Unknown,
+}
+
+impl ConditionStatus {
+    /// The word in a status.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::False => "False",
+            Self::True => "True",
+            Self::Unknown => "Unknown",
+        }
+    }
 }
 
 /// The schema of `status.conditions`: merged by type, at most eight.

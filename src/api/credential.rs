@@ -27,6 +27,8 @@ use super::{
     doc = "One account at one provider, or one self-hosted server.",
     printcolumn = r#"{"name":"Provider","type":"string","jsonPath":".spec.provider"}"#,
     printcolumn = r#"{"name":"Keys","type":"string","jsonPath":".status.usableKeys","description":"Usable keys of all."}"#,
+    printcolumn = r#"{"name":"Routes","type":"integer","jsonPath":".status.routes","description":"Routes that use it."}"#,
+    printcolumn = r#"{"name":"Programmed","type":"string","jsonPath":".status.programmed","description":"Ready proxies that run it, of all."}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
@@ -291,7 +293,8 @@ pub struct ProviderCredentialStatus {
     #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub observed_generation: Option<i64>,
     /// `Accepted`: the specification is sound. `ResolvedRefs`: every key and certificate was found.
-    /// `Ready`: routes can use it; `Degraded` when with fewer keys.
+    /// `Programmed`: every ready proxy runs this generation. `Ready`: routes can use it; `Degraded`
+    /// when with fewer keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "condition::list")]
     pub conditions: Vec<Condition>,
@@ -299,4 +302,12 @@ pub struct ProviderCredentialStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub usable_keys: Option<String>,
+    /// Ready proxies that run this generation, of all that are ready, as in `3/3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub programmed: Option<String>,
+    /// How many routes use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub routes: Option<i32>,
 }

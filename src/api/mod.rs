@@ -25,8 +25,8 @@ pub use self::{
     definition::{crds, crds_yaml},
     route::{
         ApiName, CredentialRef, FailoverReason, FailoverSpec, HeaderSpec, HeaderType, MatchSpec,
-        ModelRoute, ModelRouteSpec, ModelRouteStatus, OverridesSpec, TargetSpec, TargetTimeouts,
-        TimeoutsSpec,
+        ModelRoute, ModelRouteSpec, ModelRouteStatus, OverridesSpec, TargetSpec, TargetStatus,
+        TargetTimeouts, TimeoutsSpec, UsableState,
     },
 };
 

@@ -28,6 +28,7 @@ use super::{
     doc = "A model name that clients may ask for, and the targets that can serve it.",
     printcolumn = r#"{"name":"Models","type":"string","jsonPath":".spec.models"}"#,
     printcolumn = r#"{"name":"Targets","type":"string","jsonPath":".status.usableTargets","description":"Usable targets of all."}"#,
+    printcolumn = r#"{"name":"Programmed","type":"string","jsonPath":".status.programmed","description":"Ready proxies that run it, of all."}"#,
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
@@ -316,7 +317,8 @@ pub struct ModelRouteStatus {
     #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub observed_generation: Option<i64>,
     /// `Accepted`: the specification is sound and owns its names. `ResolvedRefs`: every credential
-    /// was found and may be used. `Ready`: requests are served; `Degraded` when by fewer targets.
+    /// was found and may be used. `Programmed`: every ready proxy runs this generation. `Ready`:
+    /// requests are served; `Degraded` when by fewer targets.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "condition::list")]
     pub conditions: Vec<Condition>,
@@ -324,4 +326,46 @@ pub struct ModelRouteStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub usable_targets: Option<String>,
+    /// Ready proxies that run this generation, of all that are ready, as in `3/3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16))]
+    pub programmed: Option<String>,
+    /// The names of `spec.models` that the route really owns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "bounds::owned_models")]
+    pub models: Vec<String>,
+    /// What became of each target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"]
+    ))]
+    pub targets: Vec<TargetStatus>,
+}
+
+/// What became of one target.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetStatus {
+    /// The target.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Whether requests can go to it.
+    pub state: UsableState,
+    /// One word for the cause; part of the API.
+    #[schemars(length(min = 1, max = 64))]
+    pub reason: String,
+    /// What, where and what to do, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
+/// Whether requests can go somewhere.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum UsableState {
+    /// They cannot.
+    Unusable,
+    /// They can.
+    Usable,
 }

@@ -18,6 +18,8 @@ pub(super) enum Command {
     Check(CheckArgs),
     /// Write the `CustomResourceDefinitions` into a folder
     Crds(CrdsArgs),
+    /// Bring the resources of a cluster to its proxies
+    Operator(OperatorArgs),
     /// Serve the table that an operator publishes in a cluster
     Proxy(ProxyArgs),
     /// Serve the manifests of a folder, without Kubernetes
@@ -129,6 +131,41 @@ pub(super) struct ServeArgs {
     /// Where the access log goes: `-` for stdout, a file, or `off`
     #[arg(long, default_value = "-")]
     pub(super) access_log: String,
+    /// How the process's own log looks
+    #[arg(long, default_value = "text")]
+    pub(super) log_format: LogFormat,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct OperatorArgs {
+    /// Where the routing table's Secrets, the lease and the proxies are; `$POD_NAMESPACE` when left
+    /// out
+    #[arg(long)]
+    pub(super) namespace: Option<String>,
+    /// Namespaces whose resources count, beside its own
+    #[arg(long, value_delimiter = ',', conflicts_with = "watch_all")]
+    pub(super) watch_namespaces: Vec<String>,
+    /// Take the resources of all namespaces
+    #[arg(long)]
+    pub(super) watch_all: bool,
+    /// The labels of the proxies
+    #[arg(
+        long,
+        default_value = "app.kubernetes.io/name=trunkline,app.kubernetes.io/component=proxy"
+    )]
+    pub(super) proxy_selector: String,
+    /// The admin port of the proxies
+    #[arg(long, default_value_t = 9090)]
+    pub(super) proxy_admin_port: u16,
+    /// Where /metrics, /healthz and /readyz are
+    #[arg(long, default_value = "0.0.0.0:9090")]
+    pub(super) admin_listen: SocketAddr,
+    /// Take plain http, loopback and private addresses as endpoints
+    #[arg(long)]
+    pub(super) allow_private_endpoints: bool,
+    /// The name of this process among the operators; `$POD_NAME` when left out
+    #[arg(long)]
+    pub(super) identity: Option<String>,
     /// How the process's own log looks
     #[arg(long, default_value = "text")]
     pub(super) log_format: LogFormat,

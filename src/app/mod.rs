@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod crds;
+mod operator;
 mod plane;
 mod proxy;
 mod run;
@@ -22,6 +23,13 @@ pub fn main() -> ExitCode {
     match Args::parse().command {
         Command::Check(args) => check::check(&args),
         Command::Crds(args) => crds::crds(&args),
+        Command::Operator(args) => match operator::operator(&args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                say_error(&format!("trunkline: {error}"));
+                ExitCode::FAILURE
+            }
+        },
         Command::Proxy(args) => match proxy::proxy(&args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

@@ -136,6 +136,12 @@ impl Compiler {
         self.credential_reports.values().chain(self.routes.values().map(|held| &held.report))
     }
 
+    /// The versions of a credential that are in use: the one that is written and the last good one.
+    pub fn versions(&self, id: &ObjectId, snapshot: &Snapshot) -> Vec<Arc<ProviderCredentialSpec>> {
+        let written = snapshot.credentials.get(id).and_then(|entry| entry.spec.as_ref());
+        written.into_iter().chain(self.last.credentials.get(id)).map(Arc::clone).collect()
+    }
+
     /// How many served routes name a credential.
     pub fn uses(&self, id: &ObjectId) -> usize {
         let users = self.users.get(id).into_iter().flatten();

@@ -98,7 +98,7 @@ fn decide(
     let held = held.map_or(DURATION, Duration::from_secs);
     let expired = observed.since.is_some_and(|since| now >= since + held);
     let mine = holder == identity;
-    let next = if mine && ours == Some(epoch) {
+    let next = if mine && ours == Some(epoch) && floor <= epoch {
         epoch
     } else if holder.is_empty() || mine || expired {
         // Under our own name and not by us: a process of this pod that is no more.

@@ -14,9 +14,20 @@
 //! IO stands at the edges (`watch`, `publish`, `acks`, `status::apply`, `lease`); what decides is
 //! pure and takes the clock as an argument.
 
+mod acks;
+pub mod client;
+mod events;
 #[cfg(test)]
 mod fake;
+pub mod index;
 pub mod kind;
 pub mod lease;
 pub mod object;
+mod operator;
+pub mod pace;
+pub mod progress;
+pub mod publish;
+pub mod status;
 pub mod watch;
+
+pub use self::operator::{Settings, run};

@@ -54,16 +54,13 @@ pub struct Operator {
     pub compile: Histogram,
     /// How long publishing takes.
     pub publish: Histogram,
-    /// The size of what was last written, by part: head, base.
-    pub bytes: IntGaugeVec,
+    bytes: IntGaugeVec,
     /// 1 while this process leads.
     pub leader: IntGauge,
     /// Routes in the table.
     pub routes: IntGauge,
-    /// Ready proxies, and how many of them run the published table.
-    pub proxies: IntGaugeVec,
-    /// Objects by kind, condition, status and reason.
-    pub conditions: IntGaugeVec,
+    proxies: IntGaugeVec,
+    conditions: IntGaugeVec,
     /// Why the last table was not published: 1 while it is too large.
     pub too_large: IntGauge,
     writes: IntCounterVec,
@@ -182,6 +179,30 @@ impl Operator {
     pub fn wrote(&self, kind: &str, result: WriteResult, took: std::time::Duration) {
         self.writes.with_label_values(&[kind, result.as_str()]).inc();
         self.duration.with_label_values(&[kind]).observe(took.as_secs_f64());
+    }
+
+    /// Tells the size of a part of the table that was written.
+    pub fn wrote_bytes(&self, part: &str, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.bytes.with_label_values(&[part]).set(bytes);
+    }
+
+    /// Tells how many ready proxies run the published table, and how many do not yet.
+    pub fn count_proxies(&self, current: usize, behind: usize) {
+        for (state, count) in [("current", current), ("behind", behind)] {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.proxies.with_label_values(&[state]).set(count);
+        }
+    }
+
+    /// One object more or less has a condition: kind, type, status, reason.
+    pub fn count_condition(&self, labels: &[&str], by: i64) {
+        let gauge = self.conditions.with_label_values(labels);
+        gauge.add(by);
+        if gauge.get() == 0 {
+            // A failure to remove what is not there is nothing to tell.
+            let _gone = self.conditions.remove_label_values(labels);
+        }
     }
 
     /// The meter of one watch.

@@ -122,8 +122,18 @@ impl Contents {
     /// # Errors
     /// When one name stands for two things, which no compiled table has.
     pub fn of(table: &Table) -> Result<Self, Refused> {
+        Self::of_routes(table.routes())
+    }
+
+    /// As [`Contents::of`], of routes in any order.
+    ///
+    /// # Errors
+    /// As [`Contents::of`].
+    pub fn of_routes<'a>(
+        routes: impl IntoIterator<Item = &'a Arc<Route>>,
+    ) -> Result<Self, Refused> {
         let mut contents = Self::default();
-        for route in table.routes() {
+        for route in routes {
             for target in &route.targets {
                 let credential = &target.credential;
                 match contents.credentials.entry(credential.id.clone()) {

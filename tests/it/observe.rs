@@ -19,7 +19,7 @@ use std::{
 
 use trunkline::observe::{
     AttemptOutcome, KeySample, Metrics, Outcome, Readiness, TokenKind, admin,
-    operator::WatchRestart,
+    operator::{Operator, WatchRestart, WriteResult},
     source::{Source, TableRejection},
 };
 
@@ -54,6 +54,14 @@ fn used() -> Metrics {
         let [namespace, credential, key] = ["team", "anthropic", "k1"].map(Arc::from);
         vec![KeySample { namespace, credential, key, resting: false }]
     });
+    let operator = Operator::new(&metrics).unwrap();
+    operator.wrote("Secret", WriteResult::Ok, Duration::from_millis(1));
+    operator.wrote_bytes("head", 1);
+    operator.count_proxies(1, 0);
+    operator.count_condition(&["ModelRoute", "Ready", "True", "Ready"], 1);
+    let mut watch = operator.watch("ModelRoute");
+    watch.failing(WatchRestart::Silent);
+    watch.well(1);
     metrics
 }
 

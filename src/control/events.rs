@@ -1,0 +1,140 @@
+//! Events: what changed about an object, for `kubectl describe`.
+//!
+//! Only changes of state: a condition that became false, or for another reason, and one that became
+//! true again. An object that was made and is well needs no event; its status says so.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use tokio::time::timeout;
+
+use super::progress::Key;
+use crate::{
+    api::{API_VERSION, Condition, ConditionStatus},
+    observe::operator::{Operator, WriteResult},
+};
+
+/// The longest wait for an answer. An event that is lost is lost.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// The longest note that an API server takes is 1024 bytes.
+const LONGEST: usize = 250;
+
+/// The conditions that say something new, in order.
+pub(super) fn transitions<'a>(was: &[Condition], is: &'a [Condition]) -> Vec<&'a Condition> {
+    let new = |now: &&Condition| {
+        let before = was.iter().find(|before| before.kind == now.kind);
+        match (before, now.status) {
+            (None, ConditionStatus::True | ConditionStatus::Unknown) => false,
+            (None, ConditionStatus::False) => true,
+            (Some(before), ConditionStatus::False) => {
+                (before.status, &before.reason) != (now.status, &now.reason)
+            }
+            (Some(before), ConditionStatus::True | ConditionStatus::Unknown) => {
+                before.status != now.status
+            }
+        }
+    };
+    // `Ready` repeats what another condition says, and `Propagating` passes.
+    let worth = |it: &&Condition| it.kind != "Ready" && it.reason != "Propagating";
+    is.iter().filter(worth).filter(new).collect()
+}
+
+/// Tells events.
+#[derive(Clone)]
+pub(super) struct Events {
+    recorder: Recorder,
+    meter: Operator,
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Events")
+    }
+}
+
+impl Events {
+    pub(super) fn new(client: Client, identity: &str, meter: Operator) -> Self {
+        let reporter = Reporter {
+            controller: "trunkline.dev/operator".to_owned(),
+            instance: Some(identity.to_owned()),
+        };
+        Self { recorder: Recorder::new(client, reporter), meter }
+    }
+
+    /// Tells what changed between two statuses of an object.
+    pub(super) async fn tell(
+        &self,
+        (kind, id): &Key,
+        uid: &str,
+        was: &[Condition],
+        is: &[Condition],
+    ) {
+        let regarding = ObjectReference {
+            api_version: Some(API_VERSION.to_owned()),
+            kind: Some(kind.as_str().to_owned()),
+            name: Some(id.name.to_string()),
+            namespace: Some(id.namespace.to_string()),
+            uid: Some(uid.to_owned()),
+            ..ObjectReference::default()
+        };
+        for condition in transitions(was, is) {
+            let well = condition.status == ConditionStatus::True;
+            let note: String = condition.message.chars().take(LONGEST).collect();
+            let event = Event {
+                type_: if well { EventType::Normal } else { EventType::Warning },
+                reason: condition.reason.clone(),
+                note: Some(note).filter(|note| !note.is_empty()),
+                action: condition.kind.clone(),
+                secondary: None,
+            };
+            let begin = tokio::time::Instant::now();
+            let told = timeout(ANSWER, self.recorder.publish(&event, &regarding)).await;
+            let result = match told {
+                Ok(Ok(())) => WriteResult::Ok,
+                Ok(Err(_)) | Err(_) => WriteResult::Failed,
+            };
+            self.meter.wrote("Event", result, begin.elapsed());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(kind: &str, status: ConditionStatus, reason: &str) -> Condition {
+        Condition {
+            kind: kind.to_owned(),
+            status,
+            observed_generation: Some(1),
+            last_transition_time: String::new(),
+            reason: reason.to_owned(),
+            message: String::new(),
+        }
+    }
+
+    #[test]
+    fn only_what_says_something_new_is_told() {
+        use ConditionStatus::{False, True};
+        let told = |was: &[(ConditionStatus, &str)], is: (ConditionStatus, &str)| {
+            let of =
+                |(status, reason): &(ConditionStatus, &str)| condition("Accepted", *status, reason);
+            let was: Vec<_> = was.iter().map(of).collect();
+            transitions(&was, &[of(&is)]).len()
+        };
+        assert_eq!(told(&[], (True, "Accepted")), 0, "a new object that is well");
+        assert_eq!(told(&[], (False, "Invalid")), 1);
+        assert_eq!(told(&[(True, "Accepted")], (False, "Invalid")), 1);
+        assert_eq!(told(&[(False, "Invalid")], (False, "Invalid")), 0);
+        assert_eq!(told(&[(False, "Invalid")], (False, "NameTaken")), 1);
+        assert_eq!(told(&[(False, "Invalid")], (True, "Accepted")), 1);
+        assert_eq!(told(&[(True, "Accepted")], (True, "Accepted")), 0);
+        let passing = [condition("Programmed", False, "Propagating")];
+        assert!(transitions(&[], &passing).is_empty());
+    }
+}

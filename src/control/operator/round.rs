@@ -1,0 +1,192 @@
+//! One round: compile what was touched, publish it, and look at the statuses that this reaches.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{FLEET_PAUSE, Operator};
+use crate::{
+    compile::Reached,
+    control::{
+        acks::Wanted,
+        kind::Kind,
+        progress::{Key, Meaning},
+        publish::Unpublished,
+    },
+    table::{Contents, Stamp, base::Refused, publish::Published},
+};
+
+/// How long there must be nothing to publish before the overlay is folded.
+const FOLD_PAUSE: Duration = Duration::from_secs(5);
+
+impl Operator {
+    /// Brings the table up to what is known.
+    pub(super) fn compile(&mut self, now: Instant) {
+        let changed = self.pace.began().unwrap_or(now);
+        self.pace.done();
+        let touched = self.world.index.take_touched();
+        let reached = {
+            let timer = self.meter.compile.start_timer();
+            let reached = self.world.compiler.update(&self.world.index.snapshot, &touched);
+            match Contents::of_routes(self.world.compiler.served()) {
+                Ok(contents) => self.table = Arc::new(contents),
+                // Not for what `compile` makes; if it were, the last table stays.
+                Err(error) => tracing::error!(%error, "the table cannot be put together"),
+            }
+            timer.observe_duration();
+            reached
+        };
+        self.meter.routes.set(i64::try_from(self.table.len()).unwrap_or(i64::MAX));
+        for id in &reached.credentials {
+            let specs = self.world.compiler.versions(id, &self.world.index.snapshot);
+            let needs = self.world.index.use_only(id, &specs);
+            self.need(needs);
+        }
+        self.note_progress(&reached, changed);
+        self.stamp = None;
+        if !self.leads() {
+            self.waiting = None;
+        }
+    }
+
+    fn note_progress(&mut self, reached: &Reached, changed: Instant) {
+        let credentials = reached.credentials.iter().map(|id| (Kind::ProviderCredential, id));
+        let routes = reached.routes.iter().map(|id| (Kind::ModelRoute, id));
+        let keys: BTreeSet<Key> =
+            credentials.chain(routes).map(|(kind, id)| (kind, id.clone())).collect();
+        for key in &keys {
+            let (kind, id) = key;
+            let (generation, meaning) = if *kind == Kind::ModelRoute {
+                let meaning = Meaning::Route(self.world.compiler.route(id).map(Arc::clone));
+                (self.world.index.route(id).map(|about| about.generation), meaning)
+            } else {
+                let meaning =
+                    Meaning::Credential(self.world.compiler.credential(id).map(Arc::clone));
+                (self.world.index.credential(id).map(|about| about.generation), meaning)
+            };
+            match generation {
+                Some(generation) => {
+                    self.world.progress.compiled(key.clone(), generation, meaning, changed);
+                }
+                None => self.world.progress.gone(key),
+            }
+        }
+        self.look(keys, false);
+    }
+
+    /// Publishes what was compiled, if this process leads.
+    pub(super) async fn publish(&mut self) {
+        self.retry = None;
+        let Some(term) = self.term.filter(|term| term.lasts(Instant::now())) else { return };
+        let result = self.publisher.publish(&self.table, term).await;
+        self.published(result);
+    }
+
+    pub(super) async fn fold(&mut self) {
+        self.fold = None;
+        let Some(term) = self.term.filter(|term| term.lasts(Instant::now())) else { return };
+        let result = self.publisher.fold(&self.table, term).await;
+        self.published(result);
+    }
+
+    fn published(&mut self, result: Result<Stamp, Unpublished>) {
+        let now = Instant::now();
+        self.note_floor();
+        match result {
+            Ok(stamp) => {
+                self.backoff.succeed();
+                self.stamp = Some(stamp);
+                self.waiting = None;
+                self.set_too_large(false);
+                let published = self.publisher.published();
+                let folding = published.is_some_and(Published::wants_folding);
+                self.fold = folding.then(|| now + FOLD_PAUSE);
+                if let Some(published) = published {
+                    let token = published.head.token.clone();
+                    self.acks.want(Wanted { stamp, token });
+                }
+                let new = self.world.progress.published(stamp);
+                self.look_at_arrived();
+                self.look(new, false);
+            }
+            Err(error) => {
+                let large = matches!(
+                    &error,
+                    Unpublished::Refused(Refused::TooLarge(_) | Refused::TooLong(_))
+                );
+                self.set_too_large(large);
+                self.retry = Some(now + self.backoff.fail(fastrand::f64()));
+                tracing::error!(%error, "the table is not published; the last one serves");
+                let waiting: Vec<_> = self.world.progress.unpublished().iter().cloned().collect();
+                self.look(waiting, false);
+            }
+        }
+    }
+
+    fn set_too_large(&mut self, too_large: bool) {
+        self.world.too_large = too_large;
+        self.meter.too_large.set(i64::from(too_large));
+    }
+
+    pub(super) fn note_floor(&self) {
+        if let Some(published) = self.publisher.published() {
+            self.floor.fetch_max(published.head.stamp.epoch, Ordering::Relaxed);
+        }
+    }
+
+    /// The proxies may have changed.
+    pub(super) fn follow_fleet(&mut self, now: Instant) {
+        let serving = self.world.index.proxies().values().filter(|proxy| proxy.serves);
+        let port = self.settings.admin_port;
+        let addresses: BTreeMap<_, _> = serving
+            .filter_map(|proxy| {
+                Some((proxy.instance.clone(), SocketAddr::new(proxy.address?, port)))
+            })
+            .collect();
+        self.acks.follow(&addresses);
+        if self.world.fleet.serves(addresses.into_keys().collect()) {
+            self.fleet_due = Some(now + FLEET_PAUSE);
+            self.look_at_arrived();
+        }
+    }
+
+    /// Some objects may have arrived at every proxy.
+    pub(super) fn look_at_arrived(&mut self) {
+        let ready = self.world.fleet.len();
+        let current = self.stamp.map_or(0, |stamp| self.world.fleet.running(stamp));
+        self.meter.count_proxies(current, ready - current);
+        if self.stamp.is_none() {
+            return;
+        }
+        let now = Instant::now();
+        let arrived = self.world.progress.arrived(&self.world.fleet);
+        for (_, changed) in &arrived {
+            self.meter.propagation.observe((now - *changed).as_secs_f64());
+        }
+        self.look(arrived.into_iter().map(|(key, _)| key), false);
+    }
+
+    pub(super) fn look_at_all(&mut self, calm: bool) {
+        let (routes, credentials) = self.world.index.ids();
+        let keys: Vec<_> = routes
+            .map(|id| (Kind::ModelRoute, id.clone()))
+            .chain(credentials.map(|id| (Kind::ProviderCredential, id.clone())))
+            .collect();
+        self.look(keys, calm);
+    }
+
+    pub(super) fn look(&mut self, keys: impl IntoIterator<Item = Key>, calm: bool) {
+        if !self.leads() {
+            return;
+        }
+        let now = Instant::now();
+        for key in keys {
+            self.statuses.look(&key, &self.world, calm, now);
+        }
+    }
+}
