@@ -308,6 +308,6 @@ pub struct ProviderCredentialStatus {
     pub programmed: Option<String>,
     /// How many routes use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
+    #[schemars(range(min = 0, max = 1_000_000))]
     pub routes: Option<i32>,
 }

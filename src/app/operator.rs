@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::{
+    Failure,
     args::{LogFormat, OperatorArgs},
     environment,
 };
@@ -17,8 +18,6 @@ use crate::{
     control::{self, Settings, client},
     observe::{Metrics, Readiness, admin, operator::Operator, telemetry},
 };
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) fn operator(args: &OperatorArgs) -> Result<(), Failure> {
     let format = match args.log_format {
@@ -33,7 +32,7 @@ pub(super) fn operator(args: &OperatorArgs) -> Result<(), Failure> {
     let settings = settings(args)?;
     let socket = TcpListener::bind(args.admin_listen)
         .map_err(|error| format!("{} cannot be listened on: {error}", args.admin_listen))?;
-    admin::serve(socket, metrics, readiness.clone())?;
+    admin::serve(socket, metrics, readiness.clone(), None)?;
     Builder::new_current_thread().enable_all().build()?.block_on(async {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -18,15 +18,16 @@ use std::{
 };
 
 use super::{
-    ConditionType, Entry, LastGood, Options, Problem, Ready, Reason, Report, Snapshot, Source,
+    ConditionType, LastGood, Options, Problem, Ready, Reason, Report, Snapshot, Source,
     conflict::Names,
     credential,
-    report::TargetState,
+    inherit::Inherited,
     resolve::{Known, Offer},
     route,
+    settle::{Settled, about, names_any, settle, states},
 };
 use crate::{
-    api::{CaBundleKind, ModelRouteSpec, ProviderCredentialSpec},
+    api::{ModelRouteSpec, ProviderCredentialSpec},
     table::{Credential, ObjectId, Route},
 };
 
@@ -68,6 +69,8 @@ pub struct Reached {
     pub routes: BTreeSet<ObjectId>,
     /// `ProviderCredential`s.
     pub credentials: BTreeSet<ObjectId>,
+    /// `ProviderCredential`s that other routes use now, though nothing else about them changed.
+    pub used: BTreeSet<ObjectId>,
 }
 
 /// Everything that was compiled, and how it hangs together.
@@ -81,6 +84,7 @@ pub struct Compiler {
     /// Which routes name a credential.
     users: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
     names: Names,
+    inherited: Inherited,
 }
 
 /// One route.
@@ -104,6 +108,12 @@ impl Compiler {
     /// One that has compiled nothing yet.
     pub fn new(options: Options, last: LastGood) -> Self {
         Self { options, last, ..Self::default() }
+    }
+
+    /// Takes over what is published: it serves in place of what is not sound and was never seen to be.
+    /// To be called before the first update.
+    pub fn inherit<'a>(&mut self, routes: impl IntoIterator<Item = &'a Arc<Route>>) {
+        self.inherited = Inherited::new(routes);
     }
 
     /// The routes of the table, by name.
@@ -156,15 +166,17 @@ impl Compiler {
         for namespace in &touched.namespaces {
             dirty.extend(self.in_namespace(namespace).map(|(id, _)| id.clone()));
         }
-        let mut contested = BTreeSet::new();
+        let (mut contested, mut used) = (BTreeSet::new(), BTreeSet::new());
         for id in &dirty {
-            contested.extend(self.rebuild(id, snapshot));
+            self.rebuild(id, snapshot, &mut contested, &mut used);
         }
         let routes: BTreeSet<_> = dirty.union(&contested).cloned().collect();
         for id in &routes {
             self.settle_names(id);
         }
-        Reached { routes, credentials }
+        let others = contested.difference(&dirty).filter_map(|id| self.routes.get(id));
+        used.extend(others.flat_map(|held| &held.named).cloned());
+        Reached { routes, credentials, used }
     }
 
     /// Builds what is touched; the credentials that were, and the routes that this reaches.
@@ -209,6 +221,7 @@ impl Compiler {
         let last = &mut self.last.credentials;
         let Some(entry) = snapshot.credentials.get(id) else {
             last.remove(id);
+            self.inherited.forget_credential(id);
             return (None, None);
         };
         let options = self.options;
@@ -216,29 +229,34 @@ impl Compiler {
             credential::build(id, spec, snapshot, options, problems)
         });
         let Settled { built, problems, last_good } = settled;
-        let ready = match &built {
-            None => Ready { status: false, reason: Reason::NotAccepted, usable: 0, total: 0 },
-            Some((credential::Built { credential, usable, total }, _)) => {
-                let (usable, total) = (*usable, *total);
-                let reason = match credential {
-                    None => Reason::NoUsableKey,
-                    Some(_) if last_good => Reason::LastGood,
-                    Some(_) if usable < total => Reason::Degraded,
-                    Some(_) => Reason::Ready,
-                };
-                Ready { status: credential.is_some(), reason, usable, total }
-            }
+        let Some((built, spec)) = built else {
+            let offer = self.inherited.offer(id);
+            let keys = offer.as_ref().and_then(|offer| offer.credential.as_ref());
+            let usable = keys.map_or(0, |credential| credential.keys.len());
+            let status = offer.is_some();
+            let reason = if status { Reason::LastGood } else { Reason::NotAccepted };
+            let ready = Ready { status, reason, usable, total: usable };
+            let report = about("ProviderCredential", id, &entry.source, problems, ready);
+            return (offer, Some(report));
         };
+        if !last_good {
+            self.inherited.forget_credential(id);
+        }
+        let credential::Built { credential, usable, total } = built;
+        let reason = match credential {
+            None => Reason::NoUsableKey,
+            Some(_) if last_good => Reason::LastGood,
+            Some(_) if usable < total => Reason::Degraded,
+            Some(_) => Reason::Ready,
+        };
+        let ready = Ready { status: credential.is_some(), reason, usable, total };
         let report = about("ProviderCredential", id, &entry.source, problems, ready);
-        let offer = built.map(|(built, spec)| {
-            let credential = built.credential.map(|built| {
-                let same =
-                    was.and_then(|was| was.credential.as_ref()).filter(|was| ***was == built);
-                same.map_or_else(|| Arc::new(built.clone()), Arc::clone)
-            });
-            Offer { credential, allowed: spec.allowed_routes.namespaces.clone() }
+        let credential = credential.map(|built| {
+            let same = was.and_then(|was| was.credential.as_ref()).filter(|was| ***was == built);
+            same.map_or_else(|| Arc::new(built.clone()), Arc::clone)
         });
-        (offer, Some(report))
+        let allowed = spec.allowed_routes.namespaces.clone();
+        (Some(Offer { credential, allowed }), Some(report))
     }
 
     /// The routes of a namespace.
@@ -250,8 +268,15 @@ impl Compiler {
         from.take_while(move |(id, _)| &*id.namespace == namespace)
     }
 
-    /// Builds a route, or forgets it; the routes that claim a name in the same way.
-    fn rebuild(&mut self, id: &ObjectId, snapshot: &Snapshot) -> BTreeSet<ObjectId> {
+    /// Builds a route, or forgets it: which routes claim a name in the same way, and which credentials
+    /// it names or named.
+    fn rebuild(
+        &mut self,
+        id: &ObjectId,
+        snapshot: &Snapshot,
+        contested: &mut BTreeSet<ObjectId>,
+        used: &mut BTreeSet<ObjectId>,
+    ) {
         let was = self.routes.remove(id);
         if let Some(was) = &was {
             for named in &was.named {
@@ -264,11 +289,11 @@ impl Compiler {
         for named in held.iter().flat_map(|held| &held.named) {
             self.users.entry(named.clone()).or_default().insert(id.clone());
         }
+        let (old, new) = (was.as_ref(), held.as_ref());
+        used.extend(old.into_iter().chain(new).flat_map(|held| &held.named).cloned());
         let asked = |held: Option<&Held>| held.and_then(|held| held.asked.clone());
-        let reached =
-            self.names.replace(asked(was.as_ref()).as_ref(), asked(held.as_ref()).as_ref());
+        contested.extend(self.names.replace(asked(old).as_ref(), asked(new).as_ref()));
         self.routes.extend(held.map(|held| (id.clone(), held)));
-        reached
     }
 
     fn build_route(
@@ -280,6 +305,7 @@ impl Compiler {
         let last = &mut self.last.routes;
         let Some(entry) = snapshot.routes.get(id) else {
             last.remove(id);
+            self.inherited.forget_route(id);
             return None;
         };
         let Snapshot { credentials: written, namespaces, .. } = snapshot;
@@ -294,19 +320,31 @@ impl Compiler {
             let owner = wanted.namespace.as_deref().unwrap_or(&id.namespace);
             ObjectId::new(owner, wanted.name.as_str())
         });
-        let (asked, spec) = built.unzip();
-        let spec: Option<&ModelRouteSpec> = spec.as_deref().or(entry.spec.as_deref());
-        let targets = spec.into_iter().flat_map(|spec| &spec.targets);
-        Some(Held {
-            asked,
+        let mut held = Held {
+            asked: None,
             problems,
             last_good,
             source: entry.source.clone(),
-            targets: targets.map(|target| target.name.clone()).collect(),
+            targets: Vec::new(),
             named: named.collect(),
             served,
             report: Report::new("ModelRoute", Some(id.clone()), entry.source.clone()),
-        })
+        };
+        let names =
+            |spec: &ModelRouteSpec| spec.targets.iter().map(|target| target.name.clone()).collect();
+        if let Some((route, spec)) = built {
+            held.targets = names(&spec);
+            held.asked = Some(route);
+            if !last_good {
+                self.inherited.forget_route(id);
+            }
+        } else if let Some((route, targets, named)) = self.inherited.route(id, known) {
+            (held.asked, held.targets, held.last_good) = (Some(route), targets, true);
+            held.named.extend(named);
+        } else {
+            held.targets = entry.spec.as_deref().map(names).unwrap_or_default();
+        }
+        Some(held)
     }
 
     /// Gives a route the names that it owns, and says what became of it.
@@ -351,98 +389,4 @@ impl Compiler {
             Some(_) | None => Some(Arc::new(route)),
         };
     }
-}
-
-/// Each target of a route, with why it cannot be used where it cannot.
-fn states(targets: &[String], route: &Route, problems: &[Problem]) -> Vec<TargetState> {
-    let state = |(at, name): (usize, &String)| {
-        let usable = route.targets.iter().any(|target| *target.name == **name);
-        let field = format!("spec.targets[{at}]");
-        let told = problems.iter().find(|problem| {
-            problem
-                .field
-                .strip_prefix(&field)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        });
-        let reason = match told {
-            _ if usable => Reason::Ready,
-            Some(problem) => problem.reason,
-            None => Reason::CredentialNotReady,
-        };
-        let message = told.filter(|_| !usable).map(|problem| problem.message.clone());
-        TargetState { name: name.clone(), usable, reason, message: message.unwrap_or_default() }
-    };
-    targets.iter().enumerate().map(state).collect()
-}
-
-/// Whether a credential names one of the objects that changed.
-fn names_any(id: &ObjectId, spec: &ProviderCredentialSpec, touched: &Touched) -> bool {
-    let (secrets, config_maps) = named(id, spec);
-    secrets.iter().any(|name| touched.secrets.contains(name))
-        || config_maps.iter().any(|name| touched.config_maps.contains(name))
-}
-
-/// The `Secret`s and `ConfigMap`s that a credential names.
-pub fn named(
-    id: &ObjectId,
-    spec: &ProviderCredentialSpec,
-) -> (BTreeSet<ObjectId>, BTreeSet<ObjectId>) {
-    let own = |name: &str| ObjectId::new(Arc::clone(&id.namespace), name);
-    let keys = spec.auth.api_key.iter().flat_map(|pool| &pool.keys);
-    let mut secrets: BTreeSet<_> =
-        keys.filter_map(|key| Some(own(&key.secret_ref.as_ref()?.name))).collect();
-    let mut config_maps = BTreeSet::new();
-    if let Some(bundle) = spec.endpoint.tls.as_ref().and_then(|tls| tls.ca_bundle_ref.as_ref()) {
-        match bundle.kind {
-            CaBundleKind::ConfigMap => config_maps.insert(own(&bundle.name)),
-            CaBundleKind::Secret => secrets.insert(own(&bundle.name)),
-        };
-    }
-    (secrets, config_maps)
-}
-
-/// What became of one object: the version that serves, if any, and what is said.
-struct Settled<B> {
-    built: Option<B>,
-    problems: Vec<Problem>,
-    /// Whether `built` is an earlier version.
-    last_good: bool,
-}
-
-/// Builds an object as it is written, else as it was last good.
-fn settle<S, B>(
-    id: &ObjectId,
-    entry: &Entry<S>,
-    last: &mut BTreeMap<ObjectId, Arc<S>>,
-    build: impl Fn(&S, &mut Vec<Problem>) -> Option<B>,
-) -> Settled<(B, Arc<S>)> {
-    let mut problems = entry.problems.clone();
-    let mut found = Vec::new();
-    let built = entry.spec.as_ref().and_then(|spec| {
-        let built = build(spec, &mut found)?;
-        Some((built, Arc::clone(spec)))
-    });
-    // The schema may have said it already.
-    let same = |a: &Problem, b: &Problem| (&a.field, a.reason) == (&b.field, b.reason);
-    found.retain(|problem| !entry.problems.iter().any(|told| same(told, problem)));
-    problems.extend(found);
-    if let (Some((_, spec)), false) = (&built, problems.iter().any(Problem::rejects)) {
-        last.insert(id.clone(), Arc::clone(spec));
-        return Settled { built, problems, last_good: false };
-    }
-    // What the earlier version lacks is not told: the words would be about a text that is gone.
-    let built =
-        last.get(id).and_then(|spec| Some((build(spec, &mut Vec::new())?, Arc::clone(spec))));
-    Settled { last_good: built.is_some(), built, problems }
-}
-
-fn about(
-    kind: &str,
-    id: &ObjectId,
-    source: &Source,
-    mut problems: Vec<Problem>,
-    ready: Ready,
-) -> Report {
-    problems.sort_by_key(|problem| source.line_of(&problem.field));
-    Report { problems, ready: Some(ready), ..Report::new(kind, Some(id.clone()), source.clone()) }
 }

@@ -22,18 +22,21 @@ mod compiler;
 mod conflict;
 mod credential;
 mod endpoint;
+mod inherit;
 pub mod render;
 pub mod report;
 mod resolve;
 mod route;
+mod settle;
 pub mod snapshot;
 pub mod value;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use self::{
-    compiler::{Compiler, Reached, Touched, named},
+    compiler::{Compiler, Reached, Touched},
     report::{Condition, ConditionType, Problem, Ready, Reason, Report, TargetState},
+    settle::named,
     snapshot::{Entry, Snapshot, Source},
 };
 use crate::{

@@ -20,12 +20,12 @@ use crate::{
 };
 
 /// The label that every namespace has in a cluster: its own name.
-const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
+pub(super) const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
 type Labels = BTreeMap<String, String>;
 
 /// A credential that was accepted.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Offer {
     /// What a target gets; none when there is nothing to connect with.
     pub(super) credential: Option<Arc<Credential>>,

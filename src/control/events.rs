@@ -39,8 +39,13 @@ pub(super) fn transitions<'a>(was: &[Condition], is: &'a [Condition]) -> Vec<&'a
             }
         }
     };
-    // `Ready` repeats what another condition says, and `Propagating` passes.
-    let worth = |it: &&Condition| it.kind != "Ready" && it.reason != "Propagating";
+    // `Ready` repeats what another condition says. What the proxies run passes, and concerns every
+    // object at once; only a table that cannot be published is for its authors to know.
+    let worth = |it: &&Condition| match it.kind.as_str() {
+        "Accepted" | "ResolvedRefs" => true,
+        "Programmed" => it.reason == "TableTooLarge",
+        _ => false,
+    };
     is.iter().filter(worth).filter(new).collect()
 }
 
@@ -134,7 +139,9 @@ mod tests {
         assert_eq!(told(&[(False, "Invalid")], (False, "NameTaken")), 1);
         assert_eq!(told(&[(False, "Invalid")], (True, "Accepted")), 1);
         assert_eq!(told(&[(True, "Accepted")], (True, "Accepted")), 0);
-        let passing = [condition("Programmed", False, "Propagating")];
+        let passing = ["Propagating", "NoProxies"].map(|it| condition("Programmed", False, it));
         assert!(transitions(&[], &passing).is_empty());
+        let large = [condition("Programmed", False, "TableTooLarge")];
+        assert_eq!(transitions(&passing[..1], &large).len(), 1);
     }
 }

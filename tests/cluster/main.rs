@@ -21,6 +21,7 @@
 mod deployment;
 mod kubelet;
 mod load;
+mod operator;
 mod plane;
 mod resources;
 mod sandbox;
@@ -38,7 +39,7 @@ type Test = (&'static str, fn(&Arc<Cluster>));
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    let tests: Vec<Test> = [&deployment::TESTS[..], &resources::TESTS].concat();
+    let tests: Vec<Test> = [&deployment::TESTS[..], &resources::TESTS, &operator::TESTS].concat();
     // One after the other: with few cores, tests side by side would measure each other.
     arguments.test_threads.get_or_insert(1);
     if arguments.list {

@@ -125,8 +125,8 @@ fn a_listing_shows_what_a_person_looks_for() {
         shown.map(|column| column["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let shown: Vec<_> = generated().iter().map(|(_, text)| columns(text)).collect();
-    assert_eq!(shown[0], ["Models", "Targets", "Ready", "Reason", "Age"]);
-    assert_eq!(shown[1], ["Provider", "Keys", "Ready", "Reason", "Age"]);
+    assert_eq!(shown[0], ["Models", "Targets", "Programmed", "Ready", "Reason", "Age"]);
+    assert_eq!(shown[1], ["Provider", "Keys", "Routes", "Programmed", "Ready", "Reason", "Age"]);
 }
 
 #[test]

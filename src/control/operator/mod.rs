@@ -40,7 +40,7 @@ use crate::{
     backoff::Backoff,
     compile::{Compiler, LastGood, Options},
     observe::{Waiting, operator::Operator as Meter},
-    table::{Contents, ObjectId, Stamp, publish::Published},
+    table::{Contents, ObjectId, Route, Stamp, publish::Published},
 };
 
 /// News that are taken in one go at most.
@@ -119,6 +119,7 @@ pub async fn run(
 /// What is in the published table.
 #[derive(Debug, Default)]
 struct Known {
+    table: Vec<Arc<Route>>,
     routes: BTreeSet<ObjectId>,
     credentials: BTreeSet<ObjectId>,
     /// Those of them with keys.
@@ -128,7 +129,8 @@ struct Known {
 fn known(published: &Published) -> Known {
     let mut known = Known::default();
     let Some(tables) = &published.tables else { return known };
-    for route in tables.table.table(0).routes() {
+    known.table = tables.table.table(0).routes().to_vec();
+    for route in &known.table {
         known.routes.insert(route.id.clone());
         for target in &route.targets {
             let credential = &target.credential;
@@ -164,6 +166,8 @@ struct Operator {
     retry: Option<Instant>,
     fold: Option<Instant>,
     fleet_due: Option<Instant>,
+    /// When the fleet was last another one.
+    fleet_since: Instant,
     acks: Acks,
     acked: Option<mpsc::Receiver<Ack>>,
     statuses: Statuses,
@@ -193,10 +197,12 @@ impl Operator {
         let (acks, acked) = Acks::new();
         let (statuses, written) = Statuses::new(client.clone(), &settings.identity, meter.clone());
         let scopes = scopes(&settings);
+        let mut compiler = Compiler::new(settings.options, LastGood::default());
+        compiler.inherit(&published.table);
         let mut operator = Self {
             world: World {
                 index: Index::new(&scopes, published.guarded.clone()),
-                compiler: Compiler::new(settings.options, LastGood::default()),
+                compiler,
                 progress: Progress::default(),
                 fleet: Fleet::default(),
                 too_large: false,
@@ -219,6 +225,7 @@ impl Operator {
             retry: None,
             fold: None,
             fleet_due: None,
+            fleet_since: Instant::now(),
             acks,
             acked: Some(acked),
             statuses,

@@ -57,7 +57,7 @@ impl Operator {
     fn note_progress(&mut self, reached: &Reached, changed: Instant) {
         let credentials = reached.credentials.iter().map(|id| (Kind::ProviderCredential, id));
         let routes = reached.routes.iter().map(|id| (Kind::ModelRoute, id));
-        let keys: BTreeSet<Key> =
+        let mut keys: BTreeSet<Key> =
             credentials.chain(routes).map(|(kind, id)| (kind, id.clone())).collect();
         for key in &keys {
             let (kind, id) = key;
@@ -76,6 +76,7 @@ impl Operator {
                 None => self.world.progress.gone(key),
             }
         }
+        keys.extend(reached.used.iter().map(|id| (Kind::ProviderCredential, id.clone())));
         self.look(keys, false);
     }
 
@@ -151,6 +152,7 @@ impl Operator {
         self.acks.follow(&addresses);
         if self.world.fleet.serves(addresses.into_keys().collect()) {
             self.fleet_due = Some(now + FLEET_PAUSE);
+            self.fleet_since = now;
             self.look_at_arrived();
         }
     }
@@ -165,7 +167,8 @@ impl Operator {
         }
         let now = Instant::now();
         let arrived = self.world.progress.arrived(&self.world.fleet);
-        for (_, changed) in &arrived {
+        // What waited for a proxy to come did not propagate all the while.
+        for (_, changed) in arrived.iter().filter(|(_, changed)| *changed >= self.fleet_since) {
             self.meter.propagation.observe((now - *changed).as_secs_f64());
         }
         self.look(arrived.into_iter().map(|(key, _)| key), false);

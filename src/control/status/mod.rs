@@ -264,7 +264,7 @@ impl World {
                 let programmed = self.programmed(key, Facts::is_served(report))?;
                 let generation = about.generation;
                 let is = Facts { report, generation, programmed, now: &now }.route(&about.status);
-                let differs = differs(&about.status, &is, |status| &mut status.programmed);
+                let differs = differs(&about.status, &is, |status| status.programmed = None);
                 let (was, is) = (Status::Route(about.status.clone()), Status::Route(is));
                 Some(Plan { uid: about.uid.clone(), was, is, differs, programmed })
             }
@@ -275,7 +275,10 @@ impl World {
                 let (generation, routes) = (about.generation, self.compiler.uses(id));
                 let facts = Facts { report, generation, programmed, now: &now };
                 let is = facts.credential(routes, &about.status);
-                let differs = differs(&about.status, &is, |status| &mut status.programmed);
+                let differs = differs(&about.status, &is, |status| {
+                    status.programmed = None;
+                    status.routes = None;
+                });
                 let (was, is) = (Status::Credential(about.status.clone()), Status::Credential(is));
                 Some(Plan { uid: about.uid.clone(), was, is, differs, programmed })
             }
