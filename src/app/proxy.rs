@@ -21,7 +21,8 @@ pub(super) fn proxy(args: &ProxyArgs) -> Result<(), Failure> {
     let meter = Meter::new(&plane.metrics)?;
     let ports = Ports::bind(args.listen, args.admin_listen, args.serve.workers)?;
     let (client, admin) = ports.addresses()?;
-    tracing::info!(?client, %admin, "waiting for a routing table");
+    let client = client.map(tracing::field::display);
+    tracing::info!(client, %admin, "waiting for a routing table");
     let mut waiting = Some(plane.readiness.wait_for("routing table"));
     let (tables, used) = (plane.tables.clone(), Arc::new(ArcSwapOption::empty()));
     let (taken, shown) = (tables.clone(), Arc::clone(&used));

@@ -10,6 +10,7 @@ mod check;
 mod crds;
 mod listener;
 mod observe;
+mod published;
 mod select;
 mod sim;
 mod support;
