@@ -48,7 +48,7 @@ pub(super) fn take<T>(
     expected: &str,
     read: impl Fn(&Value) -> Option<T>,
 ) -> Result<Option<T>, RequestError> {
-    match map.remove(key) {
+    match map.shift_remove(key) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match read(&value) {
             Some(read) => Ok(Some(read)),

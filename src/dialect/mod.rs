@@ -142,6 +142,13 @@ pub trait Client: Sync {
     /// pass untouched. Never `[DONE]` or `message_stop`.
     fn stream_error(&self, error: &ApiError, request_id: &str) -> Vec<u8>;
 
+    /// What ends a complete stream. Written for a provider that ends its own without it, where the
+    /// bytes pass untouched.
+    fn stream_end(&self) -> &'static [u8];
+
+    /// This API's own name of a field that an encoder calls by OpenAI's, as losses and refusals do.
+    fn own_name(&self, field: &str) -> String;
+
     /// The body of `GET /v1/models`.
     fn list_models(&self, models: &[Model<'_>]) -> Vec<u8>;
 
@@ -189,6 +196,9 @@ pub struct Target<'a> {
     pub model: &'a str,
     /// What this model takes and refuses.
     pub traits: &'a Traits,
+    /// Whether the provider fetches pictures and documents from public https URLs. Asked by Gemini's
+    /// encoder alone: the other dialects promise it.
+    pub fetches_urls: bool,
 }
 
 /// What an answer encoder must know of the caller's request.
@@ -203,7 +213,7 @@ pub struct View {
 }
 
 /// A request body for an upstream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
     /// The JSON body.
     pub body: Bytes,

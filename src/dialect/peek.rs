@@ -12,6 +12,7 @@ use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 use memchr::memchr_iter;
+use serde_json::Value;
 use smallvec::SmallVec;
 
 /// The deepest nesting that a request may have.
@@ -185,7 +186,7 @@ pub fn override_fields(
     whole.push(b'{');
     let kept = fields.into_iter().filter_map(|range| body.get(range)).map(Cow::Borrowed);
     let new = set.iter().map(|(name, value)| {
-        let name = serde_json::Value::from(name.as_str());
+        let name = Value::from(name.as_str());
         Cow::Owned(format!("{name}:{value}").into_bytes())
     });
     for (at, field) in kept.chain(new).enumerate() {
@@ -196,6 +197,32 @@ pub fn override_fields(
     }
     whole.push(b'}');
     Ok(Bytes::from(whole))
+}
+
+/// Writes one top-level list anew, leaving every other byte as it is; `None` where there is no such
+/// list or `edit` says that it has changed nothing. Of a key that stands twice the last one counts.
+pub fn rewrite(
+    body: &Bytes,
+    field: &str,
+    edit: impl FnOnce(&mut Vec<Value>) -> bool,
+) -> Option<Bytes> {
+    let mut found = None;
+    scan(body, &mut |key, _, value| {
+        if key == field.as_bytes() {
+            found = Some(value);
+        }
+    })
+    .ok()?;
+    let range = found?;
+    let mut list: Vec<Value> = serde_json::from_slice(body.get(range.clone())?).ok()?;
+    if !edit(&mut list) {
+        return None;
+    }
+    let mut whole = body.get(..range.start)?.to_vec();
+    // Writing to a vector cannot fail.
+    serde_json::to_writer(&mut whole, &list).ok()?;
+    whole.extend_from_slice(body.get(range.end..)?);
+    Some(Bytes::from(whole))
 }
 
 /// Sees one field: its key without quotes, where the key begins, where its value stands.
@@ -329,7 +356,7 @@ fn nested(body: &[u8], at: usize) -> Result<usize, PeekError> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

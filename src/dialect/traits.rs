@@ -16,8 +16,14 @@ pub struct Traits {
     pub forced_tool_choice: bool,
     /// Takes system messages in the middle of a conversation.
     pub mid_system: bool,
+    /// Goes on with a conversation that ends in its own words.
+    pub prefill: bool,
+    /// Takes texts that end its answer.
+    pub stop_texts: bool,
     /// Enforces a JSON schema natively; otherwise the schema is emulated through a forced tool.
     pub json_schema: bool,
+    /// Takes the form of its answer beside tools (Gemini 3 and later).
+    pub json_beside_tools: bool,
     /// How its thinking is controlled.
     pub thinking: Thinking,
     /// Takes `max_completion_tokens` and refuses `max_tokens` (OpenAI's reasoning models).
@@ -28,7 +34,8 @@ pub struct Traits {
     pub thought_signatures: bool,
     /// Takes `parametersJsonSchema` and `responseJsonSchema` rather than the `OpenAPI` subset (Gemini).
     pub full_json_schema: bool,
-    /// The most tokens it may write; sent where the dialect demands a limit and the client gave none.
+    /// The most tokens it may write; sent where the dialect demands a limit and the client gave none,
+    /// and what a larger limit is lowered to. `u64::MAX` where nobody knows.
     pub max_output_tokens: u64,
 }
 
@@ -51,7 +58,10 @@ impl Default for Traits {
             sampling: true,
             forced_tool_choice: true,
             mid_system: false,
+            prefill: true,
+            stop_texts: true,
             json_schema: true,
+            json_beside_tools: true,
             thinking: Thinking::Effort,
             max_completion_tokens: false,
             developer_role: false,

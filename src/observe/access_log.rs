@@ -53,6 +53,8 @@ pub struct Line {
     /// The target that answered.
     #[serde(serialize_with = "text")]
     pub target: Arc<str>,
+    /// The target's provider, as in `spec.provider`.
+    pub provider: &'static str,
     /// Every attempt in order, each with how it ended.
     pub attempts: String,
     /// The HTTP status; 0 when the client left before there was one.
@@ -201,6 +203,7 @@ mod tests {
             namespace: "team".into(),
             route: "chat".into(),
             model: model.to_owned(),
+            provider: "OpenAI",
             target: "sonnet".into(),
             attempts: "sonnet:ok".to_owned(),
             status: 200,

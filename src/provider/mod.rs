@@ -27,6 +27,12 @@ pub struct Provider {
     pub limit_headers: &'static str,
     /// Whether a stream must be asked for its usage (`stream_options.include_usage`).
     pub ask_usage: bool,
+    /// Whether it refuses fields of messages that its own API does not have: what other providers'
+    /// answers left in a conversation is then taken out.
+    pub own_fields_only: bool,
+    /// Whether it fetches pictures and documents from public https URLs. Asked for Gemini's dialect
+    /// alone: the others promise it.
+    pub fetches_urls: bool,
 }
 
 /// How a key is shown to a provider.
@@ -56,6 +62,8 @@ pub const PROVIDERS: &[Provider] = &[
         headers: ANTHROPIC_HEADERS,
         limit_headers: "anthropic-ratelimit-",
         ask_usage: false,
+        own_fields_only: true,
+        fetches_urls: true,
     },
     Provider {
         name: "AnthropicCompatible",
@@ -66,6 +74,8 @@ pub const PROVIDERS: &[Provider] = &[
         headers: ANTHROPIC_HEADERS,
         limit_headers: "anthropic-ratelimit-",
         ask_usage: false,
+        own_fields_only: true,
+        fetches_urls: true,
     },
     Provider {
         name: "Gemini",
@@ -76,6 +86,8 @@ pub const PROVIDERS: &[Provider] = &[
         headers: &[],
         limit_headers: "",
         ask_usage: false,
+        own_fields_only: false,
+        fetches_urls: true,
     },
     Provider {
         name: "GeminiCompatible",
@@ -86,6 +98,8 @@ pub const PROVIDERS: &[Provider] = &[
         headers: &[],
         limit_headers: "",
         ask_usage: false,
+        own_fields_only: false,
+        fetches_urls: false,
     },
     Provider {
         name: "OpenAI",
@@ -96,6 +110,8 @@ pub const PROVIDERS: &[Provider] = &[
         headers: &[],
         limit_headers: "x-ratelimit-",
         ask_usage: true,
+        own_fields_only: true,
+        fetches_urls: true,
     },
     Provider {
         name: "OpenAICompatible",
@@ -106,6 +122,8 @@ pub const PROVIDERS: &[Provider] = &[
         headers: &[],
         limit_headers: "x-ratelimit-",
         ask_usage: true,
+        own_fields_only: false,
+        fetches_urls: true,
     },
 ];
 

@@ -15,26 +15,31 @@ const COMPATIBLE: Traits = Traits {
     sampling: true,
     forced_tool_choice: true,
     mid_system: true,
+    prefill: true,
+    stop_texts: true,
     json_schema: true,
+    json_beside_tools: true,
     thinking: Thinking::Effort,
     max_completion_tokens: false,
     developer_role: false,
     thought_signatures: false,
     full_json_schema: true,
-    max_output_tokens: 8192,
+    max_output_tokens: u64::MAX,
 };
 
 /// OpenAI's reasoning models.
 const REASONING: Traits = Traits {
     sampling: false,
+    stop_texts: false,
     max_completion_tokens: true,
     developer_role: true,
     max_output_tokens: 100_000,
     ..COMPATIBLE
 };
 
-/// Claude 5: no sampling, system text anywhere.
-const CLAUDE: Traits = Traits { sampling: false, max_output_tokens: 64_000, ..COMPATIBLE };
+/// Claude 5: no sampling, no words put into its mouth, system text anywhere.
+const CLAUDE: Traits =
+    Traits { sampling: false, prefill: false, max_output_tokens: 64_000, ..COMPATIBLE };
 
 /// Claude 5.5 and its like: thinking cannot be turned off, calls cannot be forced.
 const CLAUDE_THINKING: Traits =
@@ -43,6 +48,7 @@ const CLAUDE_THINKING: Traits =
 /// Claude 4.6 and older: sampling, thinking by a budget.
 const CLAUDE_OLDER: Traits = Traits {
     sampling: true,
+    prefill: true,
     mid_system: false,
     thinking: Thinking::Budget,
     max_output_tokens: 32_000,
@@ -65,11 +71,12 @@ const GEMINI: Traits =
 type Rows = &'static [(&'static str, Traits)];
 
 const OPENAI: Rows = &[
-    ("gpt-5", REASONING),
-    ("gpt-6", REASONING),
+    ("gpt-5", Traits { max_output_tokens: 128_000, ..REASONING }),
+    ("gpt-6", Traits { max_output_tokens: 128_000, ..REASONING }),
     ("o1", REASONING),
     ("o3", REASONING),
     ("o4", REASONING),
+    ("gpt-4.1", Traits { thinking: Thinking::None, max_output_tokens: 32_768, ..COMPATIBLE }),
     ("gpt-4", Traits { thinking: Thinking::None, max_output_tokens: 16_384, ..COMPATIBLE }),
 ];
 
@@ -81,9 +88,9 @@ const ANTHROPIC: Rows = &[
     ("claude-opus-4-7", Traits { mid_system: false, ..CLAUDE }),
     ("claude-opus-4-8", CLAUDE),
     ("claude-opus-4-5", CLAUDE_OLDER),
-    ("claude-opus-4-6", CLAUDE_OLDER),
+    ("claude-opus-4-6", Traits { prefill: false, ..CLAUDE_OLDER }),
     ("claude-sonnet-4-5", CLAUDE_OLDER),
-    ("claude-sonnet-4-6", CLAUDE_OLDER),
+    ("claude-sonnet-4-6", Traits { prefill: false, ..CLAUDE_OLDER }),
     ("claude-haiku-4-5", CLAUDE_OLDER),
     ("claude-opus-4", Traits { json_schema: false, ..CLAUDE_OLDER }),
     ("claude-sonnet-4", Traits { json_schema: false, ..CLAUDE_OLDER }),
@@ -95,10 +102,19 @@ const ANTHROPIC: Rows = &[
 const GEMINIS: Rows = &[
     ("gemini-3.7-flash", Traits { sampling: false, ..GEMINI }),
     ("gemini-3.8-flash", Traits { sampling: false, ..GEMINI }),
-    ("gemini-2.5", Traits { thought_signatures: false, thinking: Thinking::Budget, ..GEMINI }),
+    (
+        "gemini-2.5",
+        Traits {
+            json_beside_tools: false,
+            thought_signatures: false,
+            thinking: Thinking::Budget,
+            ..GEMINI
+        },
+    ),
     (
         "gemini-2",
         Traits {
+            json_beside_tools: false,
             thought_signatures: false,
             thinking: Thinking::None,
             full_json_schema: false,

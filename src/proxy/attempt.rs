@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    error,
+    error::{self, Said},
     facts::Chat,
     feed::Feed,
     headers,
@@ -79,13 +79,13 @@ pub enum Content {
 pub struct Failed {
     /// What happened.
     pub failure: Failure,
-    /// The provider's own words.
-    pub message: Option<String>,
+    /// What the provider said of it.
+    pub said: Said,
 }
 
 impl From<Failure> for Failed {
     fn from(failure: Failure) -> Self {
-        Self { failure, message: None }
+        Self { failure, said: Said::default() }
     }
 }
 
@@ -295,11 +295,12 @@ fn wall_clock() -> std::time::SystemTime {
 }
 
 fn of_provider_error(error: ProviderError, wait: Option<Duration>) -> Failed {
-    let ProviderError { class, status, message, retry_after, code: _, param: _ } = error;
+    let ProviderError { class, status, message, retry_after, code, param } = error;
     let retry_after = wait.or(retry_after);
+    let message = (!message.is_empty()).then_some(message);
     Failed {
         failure: Failure::Provider { class, status, retry_after },
-        message: (!message.is_empty()).then_some(message),
+        said: Said { message, code, param },
     }
 }
 
@@ -312,6 +313,9 @@ fn of_stream_error(error: StreamError) -> Failed {
 }
 
 fn redact(failed: Failed, target: &Target) -> Failed {
-    let message = failed.message.map(|words| error::redacted(&words, target));
-    Failed { message, ..failed }
+    let Failed { failure, said } = failed;
+    let clean = |words: Option<String>| words.map(|words| error::redacted(&words, target));
+    let Said { message, code, param } = said;
+    let said = Said { message: clean(message), code: clean(code), param: clean(param) };
+    Failed { failure, said }
 }

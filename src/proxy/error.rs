@@ -5,7 +5,7 @@
 //! address, a key or a piece of a prompt. Matches here have no wildcard: a new failure must be given
 //! its words before it compiles.
 
-use std::{fmt::Write, time::Duration};
+use std::{borrow::Cow, fmt::Write, time::Duration};
 
 use super::{admit::bounded, relay::Broken, retry::Failure};
 use crate::{
@@ -21,8 +21,28 @@ pub struct Tried {
     pub target: std::sync::Arc<str>,
     /// What happened.
     pub failure: Failure,
-    /// The provider's own words, if it said any.
+    /// What the provider said of it.
+    pub said: Said,
+}
+
+/// A provider's own words for a failure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// For people; the key that the provider was shown is taken out.
     pub message: Option<String>,
+    /// For programs.
+    pub code: Option<String>,
+    /// The field that it blames, in its own terms.
+    pub param: Option<String>,
+}
+
+impl Said {
+    /// What may be repeated to a client of another dialect: its programs know neither the words of
+    /// that provider nor the fields that it was sent.
+    #[must_use]
+    pub fn for_strangers(self) -> Self {
+        Self { message: self.message, code: None, param: None }
+    }
 }
 
 /// Why a request got no answer.
@@ -80,9 +100,15 @@ fn of_failed(mut tried: Vec<Tried>, model: &str, budget: Duration) -> (ApiError,
         && let Some(last) = tried.pop()
     {
         let (kind, outcome, _) = of_failure(&last.failure);
-        let words = last.message.unwrap_or_else(|| last.failure.explanation().into_owned());
+        let Said { message, code: theirs, param } = last.said;
+        let words = message.unwrap_or_else(|| last.failure.explanation().into_owned());
         let message = format!("target {}: {words}", last.target);
         let mut told = ApiError::new(kind, code(&last.failure), message);
+        // Of its own request a client's program may read what it would have read without us.
+        if judged {
+            told.code = theirs.map(Cow::Owned).or(told.code);
+            told.param = param;
+        }
         told.retry_after = wait(&last.failure);
         return (told, outcome);
     }

@@ -73,9 +73,9 @@ pub async fn serve(
         let key = pick.key.as_ref().and_then(|key| target.credential.keys.get(key.at));
         let ends = ledger.arrived() + target.timeouts.total;
         let deadlines = Deadlines { begin: begin.min(ends), end: ends };
-        ledger.try_target(&target.name, pick.target);
+        ledger.try_target(target, pick.target);
         let attempt = attempt::attempt(&worker.pool, chat, target, key, outbound, view, deadlines);
-        let Failed { failure, message } = match Box::pin(attempt).await {
+        let Failed { failure, said } = match Box::pin(attempt).await {
             Ok(answer) => {
                 ledger.answered(sent.elapsed());
                 if let Some(key) = &pick.key {
@@ -103,7 +103,9 @@ pub async fn serve(
             budget: worker.retries.borrow().has_one(),
         };
         let next = retry::next(&failure, progress, allowance, now, worker.random());
-        tried.push(Tried { target: Arc::clone(&target.name), failure, message });
+        let own = chat.api.dialect() == target.dialect();
+        let said = if own { said } else { said.for_strangers() };
+        tried.push(Tried { target: Arc::clone(&target.name), failure, said });
         match next {
             Next::GiveUp => break,
             Next::Move => {}

@@ -25,7 +25,13 @@ pub struct Feed {
 
 enum Way {
     /// The bytes pass.
-    Pass { watch: Box<dyn Watch>, client: &'static dyn Client, hide_usage: bool },
+    Pass {
+        watch: Box<dyn Watch>,
+        client: &'static dyn Client,
+        hide_usage: bool,
+        /// Whether the dialect's terminal marker has gone out.
+        ended: bool,
+    },
     /// The events are written anew.
     Translate {
         decode: Box<dyn Decode>,
@@ -47,7 +53,8 @@ impl std::fmt::Debug for Way {
 impl Feed {
     /// A stream whose bytes pass. `hide_usage` leaves out the event that the client did not ask for.
     pub fn pass(upstream: &dyn Upstream, client: &'static dyn Client, hide_usage: bool) -> Self {
-        Self::new(Way::Pass { watch: upstream.watch_stream(), client, hide_usage })
+        let watch = upstream.watch_stream();
+        Self::new(Way::Pass { watch, client, hide_usage, ended: false })
     }
 
     /// A stream that is written anew in the client's dialect.
@@ -94,8 +101,10 @@ impl Feed {
         let whole =
             self.framer.push(piece).map_err(|error| StreamError::Malformed(error.to_string()))?;
         match &mut self.way {
-            Way::Pass { watch, hide_usage, .. } => {
-                pass(&whole, watch.as_mut(), *hide_usage, &mut self.begun, out)
+            Way::Pass { watch, hide_usage, ended, .. } => {
+                let passed = pass(&whole, watch.as_mut(), *hide_usage, &mut self.begun, out)?;
+                *ended |= passed == Passed::Ended;
+                Ok(())
             }
             Way::Translate { decode, encode, deltas, usage } => {
                 let mut read = Ok(());
@@ -118,7 +127,12 @@ impl Feed {
     pub fn end(&mut self, out: &mut VecDeque<Bytes>) -> Result<(), StreamError> {
         match &mut self.way {
             // Some servers close without their terminal marker, but never inside an answer.
-            Way::Pass { watch, .. } if watch.is_complete() => Ok(()),
+            Way::Pass { watch, client, ended, .. } if watch.is_complete() => {
+                if !*ended {
+                    push(out, Bytes::from_static(client.stream_end()));
+                }
+                Ok(())
+            }
             Way::Pass { .. } => Err(StreamError::Truncated),
             Way::Translate { decode, encode, deltas, usage } => {
                 decode.end(deltas)?;
@@ -145,6 +159,15 @@ impl Feed {
     }
 }
 
+/// How far the events of an untouched stream have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passed {
+    /// The terminal marker was among them.
+    Ended,
+    /// It may still come.
+    Open,
+}
+
 /// Lets whole events through as runs of the bytes that came, but for those that must stay out.
 fn pass(
     whole: &Bytes,
@@ -152,12 +175,17 @@ fn pass(
     hide_usage: bool,
     begun: &mut bool,
     out: &mut VecDeque<Bytes>,
-) -> Result<(), StreamError> {
+) -> Result<Passed, StreamError> {
     let (mut from, mut at) = (0, 0);
+    let mut passed = Passed::Open;
     for raw in sse::events(whole) {
         let end = at + raw.len();
         match watch.event(raw) {
-            Seen::Content | Seen::Terminal => *begun = true,
+            Seen::Content => *begun = true,
+            Seen::Terminal => {
+                *begun = true;
+                passed = Passed::Ended;
+            }
             Seen::Usage if hide_usage => {
                 push(out, whole.slice(from..at));
                 from = end;
@@ -171,7 +199,7 @@ fn pass(
         at = end;
     }
     push(out, whole.slice(from..));
-    Ok(())
+    Ok(passed)
 }
 
 /// Writes deltas in the client's dialect as one piece.

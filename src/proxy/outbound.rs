@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::facts::Chat;
 use crate::{
     dialect::{
-        self, Api, Loss, Refusal, RequestError, anthropic,
+        self, Api, Client, Encoded, Loss, Refusal, RequestError, anthropic, openai,
         peek::{self, Edit, Peek, PeekError, Pieces},
     },
     table::Target,
@@ -49,28 +49,56 @@ pub fn outbound(chat: &Chat, target: &Target) -> Result<Outbound, Unsendable> {
     let path = codec.path(&target.model, chat.stream);
     let path = format!("{}{path}", target.credential.endpoint.base_path);
     if chat.api.dialect() == target.dialect() {
-        let (body, usage_added) = untouched(chat, target)?;
-        return Ok(Outbound { path, body, losses: Vec::new(), translated: false, usage_added });
+        let Untouched { body, losses, usage_added } = untouched(chat, target)?;
+        return Ok(Outbound { path, body, losses, translated: false, usage_added });
     }
     let request = chat.common().map_err(|error| Unsendable::Malformed(error.clone()))?;
-    let into = dialect::Target { model: &target.model, traits: &target.traits };
-    let encoded = codec.encode_request(request, &into).map_err(Unsendable::Refused)?;
+    let into = dialect::Target {
+        model: &target.model,
+        traits: &target.traits,
+        fetches_urls: target.credential.provider.fetches_urls,
+    };
+    let client = chat.api.client();
+    let encoded = codec.encode_request(request, &into).map_err(|refusal| {
+        Unsendable::Refused(Refusal { param: client.own_name(&refusal.param), ..refusal })
+    })?;
+    let losses = in_own_words(client, encoded.losses);
     let body = SmallVec::from_iter([overridden(encoded.body, target)?]);
-    Ok(Outbound { path, body, losses: encoded.losses, translated: true, usage_added: false })
+    Ok(Outbound { path, body, losses, translated: true, usage_added: false })
 }
 
-/// The client's own bytes with the few edits that they need, and whether usage was asked for.
-fn untouched(chat: &Chat, target: &Target) -> Result<(Pieces, bool), Unsendable> {
-    // A conversation that has been elsewhere carries our own marks, which no provider knows.
+/// Losses under the names that the client knows, each once.
+pub fn in_own_words(client: &dyn Client, losses: Vec<Loss>) -> Vec<Loss> {
+    let mut own: Vec<Loss> = Vec::with_capacity(losses.len());
+    for loss in losses {
+        let loss = Loss { field: client.own_name(&loss.field).into(), ..loss };
+        if !own.contains(&loss) {
+            own.push(loss);
+        }
+    }
+    own
+}
+
+/// A request that needs no translation.
+struct Untouched {
+    body: Pieces,
+    losses: Vec<Loss>,
+    usage_added: bool,
+}
+
+/// The client's own bytes with the few edits that they need.
+fn untouched(chat: &Chat, target: &Target) -> Result<Untouched, Unsendable> {
+    // A conversation that has been elsewhere carries what this provider refuses.
     let cleaned = match chat.api {
-        Api::ChatCompletions => None,
+        _ if !target.credential.provider.own_fields_only => None,
+        Api::ChatCompletions => openai::marks::cleaned(&chat.body),
         Api::Messages => anthropic::marks::cleaned(&chat.body),
     };
-    let Some(body) = cleaned.map(Bytes::from) else {
-        return spliced(chat, &chat.body, &chat.peek, target);
+    let Some(Encoded { body, losses }) = cleaned else {
+        return spliced(chat, &chat.body, &chat.peek, target, Vec::new());
     };
     let peek = peek::peek(&body).map_err(malformed)?;
-    spliced(chat, &body, &peek, target)
+    spliced(chat, &body, &peek, target, losses)
 }
 
 /// A body with the model's name and the question for usage put in.
@@ -79,7 +107,8 @@ fn spliced(
     body: &Bytes,
     peek: &Peek,
     target: &Target,
-) -> Result<(Pieces, bool), Unsendable> {
+    losses: Vec<Loss>,
+) -> Result<Untouched, Unsendable> {
     let mut edits: SmallVec<[Edit; 2]> = SmallVec::new();
     if let Some(at) = peek.model.clone()
         && chat.model != *target.model
@@ -95,12 +124,11 @@ fn spliced(
         usage_added = true;
     }
     edits.sort_by_key(|edit| edit.at.start);
-    let pieces = peek::splice(body, &edits);
-    if target.overrides.is_empty() {
-        return Ok((pieces, usage_added));
+    let mut body = peek::splice(body, &edits);
+    if !target.overrides.is_empty() {
+        body = SmallVec::from_iter([overridden(Bytes::from(body.concat()), target)?]);
     }
-    let body = Bytes::from(pieces.concat());
-    Ok((SmallVec::from_iter([overridden(body, target)?]), usage_added))
+    Ok(Untouched { body, losses, usage_added })
 }
 
 fn overridden(body: Bytes, target: &Target) -> Result<Bytes, Unsendable> {

@@ -13,7 +13,7 @@ use super::state::{RouteHandles, Worker};
 use crate::{
     dialect::{Api, Usage},
     observe::{AttemptOutcome, Line, Outcome, TargetCells, TokenKind, cells::Cell},
-    table::Route,
+    table::{Route, Target},
 };
 
 /// The account of one request.
@@ -36,6 +36,7 @@ pub struct Ledger {
     /// The target of the attempt that is open, and its counters.
     open: Option<(Arc<str>, Arc<TargetCells>)>,
     answered_by: Arc<str>,
+    provider: &'static str,
     usage: Option<Usage>,
     /// How long the request waited for providers before its answer began.
     waited: Duration,
@@ -69,6 +70,7 @@ impl Ledger {
             tries: 0,
             open: None,
             answered_by: "".into(),
+            provider: "",
             usage: None,
             waited: Duration::ZERO,
             begun: None,
@@ -116,10 +118,11 @@ impl Ledger {
     }
 
     /// An attempt begins.
-    pub fn try_target(&mut self, target: &Arc<str>, at: usize) {
+    pub fn try_target(&mut self, target: &Target, at: usize) {
         self.tries += 1;
-        self.open =
-            self.handles.targets.get(at).map(|cells| (Arc::clone(target), Arc::clone(cells)));
+        self.provider = target.credential.provider.name;
+        let cells = self.handles.targets.get(at);
+        self.open = cells.map(|cells| (Arc::clone(&target.name), Arc::clone(cells)));
     }
 
     /// The open attempt has failed.
@@ -239,6 +242,8 @@ impl Ledger {
             route: id.map_or_else(|| Arc::clone(&nothing), |id| Arc::clone(&id.name)),
             model: std::mem::take(&mut self.model),
             target: Arc::clone(&self.answered_by),
+            // Nobody answered a request that failed everywhere.
+            provider: if self.answered_by.is_empty() { "" } else { self.provider },
             attempts: std::mem::take(&mut self.attempts),
             status: self.status,
             outcome: outcome.as_str(),

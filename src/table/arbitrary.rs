@@ -138,7 +138,7 @@ fn credential() -> impl Strategy<Value = Credential> {
 fn target() -> impl Strategy<Value = Target> {
     let thinking =
         sample::select(vec![Thinking::Always, Thinking::Budget, Thinking::Effort, Thinking::None]);
-    let traits = (any::<[bool; 8]>(), thinking, any::<u64>());
+    let traits = (any::<[bool; 11]>(), thinking, any::<u64>());
     let timeouts = [(); 5].map(|()| duration());
     let overrides = (collection::vec((text(), text()), 0..2), collection::vec(text(), 0..2));
     let owned = |text: Arc<str>| text.to_string();
@@ -170,6 +170,9 @@ fn target() -> impl Strategy<Value = Target> {
                     developer_role: flags[5],
                     thought_signatures: flags[6],
                     full_json_schema: flags[7],
+                    prefill: flags[8],
+                    stop_texts: flags[9],
+                    json_beside_tools: flags[10],
                     max_output_tokens: most,
                 },
                 tier,

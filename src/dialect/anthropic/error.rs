@@ -11,6 +11,18 @@ use serde_json::{Value, json};
 
 use crate::dialect::{ApiError, ErrorKind, ProviderError, error::ErrorClass};
 
+/// An event of a stream that nobody can read.
+pub(super) fn unreadable() -> ProviderError {
+    ProviderError {
+        class: ErrorClass::Server,
+        status: 0,
+        message: "an event of the stream is unreadable".to_owned(),
+        code: None,
+        param: None,
+        retry_after: None,
+    }
+}
+
 /// The longest message that is kept of a provider's words, in bytes.
 const MAX_MESSAGE: usize = 1000;
 
@@ -97,7 +109,7 @@ pub fn decode(status: u16, body: &[u8]) -> ProviderError {
         (None, _) => format!("the provider answered with status {status} and no readable message"),
     };
     let kind = body.error.get("type").and_then(Value::as_str);
-    let code = body.error.pointer("/details/error_code").and_then(Value::as_str).or(kind);
+    let code = body.error.pointer("/details/error_code").and_then(Value::as_str);
     ProviderError {
         class: class(kind, status, &message),
         status,
@@ -215,7 +227,7 @@ mod tests {
         for (status, kind, message, expected) in rows {
             let error = decode(status, &body(kind, message));
             assert_eq!(error.class, expected, "{status} {kind} {message}");
-            assert_eq!((error.message.as_str(), error.code.as_deref()), (message, Some(kind)));
+            assert_eq!((error.message.as_str(), error.code), (message, None));
         }
     }
 

@@ -6,6 +6,9 @@
 use super::wire;
 use crate::dialect::{Usage, View};
 
+/// The last event of a complete stream.
+pub(super) const STOP: &[u8] = b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+
 /// The pieces that a block is made of.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Piece {
@@ -123,7 +126,8 @@ pub(super) fn end(reason: &str, sequence: Option<&str>, usage: Usage, out: &mut 
     out.extend_from_slice(stop_details(reason).as_bytes());
     out.extend_from_slice(b"},\"usage\":");
     wire::push_usage(out, usage);
-    out.extend_from_slice(b"}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
+    out.extend_from_slice(b"}\n\n");
+    out.extend_from_slice(STOP);
 }
 
 /// What the API says beside `stop_reason`, as JSON. The words of a refusal stand in the text.

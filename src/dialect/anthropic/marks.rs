@@ -13,10 +13,11 @@
 //! untouched to Anthropic, which refuses thinking that it has not signed itself.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use memchr::memmem;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::dialect::{Dialect, chat::Signature};
+use crate::dialect::{Dialect, Encoded, Loss, chat::Signature, peek};
 
 /// The beginning of every signature that is not Anthropic's own.
 const SIGNATURE_MARK: &str = "trunkline.";
@@ -68,43 +69,57 @@ pub(super) fn read_id(id: String) -> (String, Option<Signature>) {
 ///
 /// The search runs at memory speed and finds nothing in nearly every body. A match in the words of
 /// the conversation costs a needless rewrite and changes nothing.
-pub fn cleaned(body: &[u8]) -> Option<Vec<u8>> {
+pub fn cleaned(body: &Bytes) -> Option<Encoded> {
     let marked = memmem::find(body, SIGNATURE_MARK.as_bytes()).is_some()
         || memmem::find(body, ID_MARK.as_bytes()).is_some();
     if !marked {
         return None;
     }
-    let mut request: Map<String, Value> = serde_json::from_slice(body).ok()?;
-    let messages = request.get_mut("messages")?.as_array_mut()?;
-    for message in messages.iter_mut() {
-        if let Some(blocks) = message.get_mut("content").and_then(Value::as_array_mut) {
-            blocks.retain(|block| !is_marked(block));
-            blocks.iter_mut().for_each(restore_ids);
+    let mut losses = Vec::new();
+    let body = peek::rewrite(body, "messages", |messages| {
+        let mut changed = false;
+        for message in messages.iter_mut() {
+            if let Some(blocks) = message.get_mut("content").and_then(Value::as_array_mut) {
+                let before = blocks.len();
+                blocks.retain(|block| !is_marked(block, &mut losses));
+                changed |= blocks.len() < before;
+                for block in blocks {
+                    changed |= restore_id(block);
+                }
+            }
         }
-    }
-    messages.retain(|message| message.get("content") != Some(&Value::Array(Vec::new())));
-    serde_json::to_vec(&request).ok()
+        messages.retain(|message| message.get("content") != Some(&Value::Array(Vec::new())));
+        changed
+    })?;
+    Some(Encoded { body, losses })
 }
 
 /// Whether a block is thinking that Anthropic has not signed.
-fn is_marked(block: &Value) -> bool {
+fn is_marked(block: &Value, losses: &mut Vec<Loss>) -> bool {
     let word = match block.get("type").and_then(Value::as_str) {
         Some("thinking") => block.get("signature"),
         Some("redacted_thinking") => block.get("data"),
         _ => None,
     };
-    word.and_then(Value::as_str).is_some_and(|word| word.starts_with(SIGNATURE_MARK))
+    let marked = word.and_then(Value::as_str).is_some_and(|word| word.starts_with(SIGNATURE_MARK));
+    let thought = block.get("thinking").and_then(Value::as_str).unwrap_or_default();
+    if marked && !thought.is_empty() && losses.is_empty() {
+        losses.push(Loss::dropped("thinking"));
+    }
+    marked
 }
 
-fn restore_ids(block: &mut Value) {
+/// Takes a signature off a call's id; whether there was one.
+fn restore_id(block: &mut Value) -> bool {
     let key = match block.get("type").and_then(Value::as_str) {
         Some("tool_use") => "id",
         Some("tool_result") => "tool_use_id",
-        _ => return,
+        _ => return false,
     };
-    if let Some(Value::String(id)) = block.get_mut(key) {
-        *id = read_id(std::mem::take(id)).0;
-    }
+    let Some(Value::String(id)) = block.get_mut(key) else { return false };
+    let (own, signature) = read_id(std::mem::take(id));
+    *id = own;
+    signature.is_some()
 }
 
 #[cfg(test)]
@@ -139,7 +154,10 @@ mod tests {
 
     #[test]
     fn a_body_without_marks_is_left_alone() {
-        assert_eq!(cleaned(br#"{"messages":[{"role":"user","content":"hi"}]}"#), None);
+        assert_eq!(
+            cleaned(&Bytes::from_static(br#"{"messages":[{"role":"user","content":"hi"}]}"#)),
+            None
+        );
     }
 
     #[test]
@@ -157,7 +175,8 @@ mod tests {
                 {"type": "redacted_thinking", "data": "trunkline.gemini.x"},
             ]},
         ]});
-        let clean = cleaned(&serde_json::to_vec(&body).unwrap()).unwrap();
+        let Encoded { body: clean, losses } = cleaned(&Bytes::from(body.to_string())).unwrap();
+        assert_eq!(losses, [Loss::dropped("thinking")]);
         let clean: Value = serde_json::from_slice(&clean).unwrap();
         let expected = json!({"model": "m", "cache_control": {"type": "ephemeral"}, "messages": [
             {"role": "user", "content": "trunkline. is a word"},

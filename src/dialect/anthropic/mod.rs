@@ -62,6 +62,14 @@ impl Client for Messages {
         error::event(error, request_id)
     }
 
+    fn stream_end(&self) -> &'static [u8] {
+        events::STOP
+    }
+
+    fn own_name(&self, field: &str) -> String {
+        request::own_name(field)
+    }
+
     fn list_models(&self, models: &[Model<'_>]) -> Vec<u8> {
         models::list(models)
     }

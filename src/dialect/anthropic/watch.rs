@@ -29,7 +29,9 @@ impl Watch for Watcher {
             b"content_block_delta" | b"content_block_start" | b"content_block_stop"
                 if self.begun =>
             {
-                Seen::Content
+                // Half an object is worse than none: a client's parser would fail on it.
+                let whole = raw.trim_ascii_end().ends_with(b"}");
+                if whole { Seen::Content } else { Seen::Error(error::unreadable()) }
             }
             b"content_block_delta" | b"content_block_start" => self.begin(raw),
             b"message_start" => {
@@ -59,13 +61,14 @@ impl Watch for Watcher {
 }
 
 impl Watcher {
-    /// Judges a block's first event or piece. What cannot be read is content: the client judges it.
+    /// Judges a block's first event or piece.
     fn begin(&mut self, raw: &[u8]) -> Seen {
         let event = Event::parse(raw);
-        self.begun = serde_json::from_slice::<Frame<'_>>(&event.data).map_or(true, |frame| {
-            frame.content_block.is_some_and(|block| is_meaningful_block(&block))
-                || frame.delta.is_some_and(|piece| is_meaningful_piece(&piece))
-        });
+        let Ok(frame) = serde_json::from_slice::<Frame<'_>>(&event.data) else {
+            return Seen::Error(error::unreadable());
+        };
+        self.begun = frame.content_block.is_some_and(|block| is_meaningful_block(&block))
+            || frame.delta.is_some_and(|piece| is_meaningful_piece(&piece));
         if self.begun { Seen::Content } else { Seen::Idle }
     }
 
@@ -176,6 +179,16 @@ mod tests {
         let (seen, watcher) = seen(nameless);
         assert_eq!(seen, [Seen::Idle, Seen::Idle, Seen::Content, Seen::Content, Seen::Idle]);
         assert!(!watcher.is_complete());
+    }
+
+    #[test]
+    fn half_an_event_is_an_error_before_and_after_the_beginning() {
+        let broken = "event: content_block_delta\ndata: {\"type\":\n\n";
+        let text = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"a\"}}\n\n";
+        for stream in [broken.to_owned(), format!("{text}{broken}")] {
+            let (seen, _) = seen(&stream);
+            assert!(matches!(seen.last(), Some(Seen::Error(_))), "{stream}");
+        }
     }
 
     #[test]

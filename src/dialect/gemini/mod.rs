@@ -4,7 +4,9 @@
 //! whose fields include all of `v1`. There is no terminal marker: an answer is complete when its
 //! finish reason has come.
 
+mod contents;
 mod read;
+mod schema;
 mod write;
 
 use super::{

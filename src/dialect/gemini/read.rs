@@ -14,56 +14,75 @@ use crate::dialect::{
 /// Marks ids of calls that we minted because the provider gave none; they are not sent back.
 pub(super) const MINTED: &str = "call_tl";
 
+/// Reads a whole answer: each candidate is read as a stream of one event would be.
 pub(super) fn whole(body: &[u8]) -> Result<ChatResponse, StreamError> {
-    let mut decoder = Decoder::default();
-    let mut deltas = Vec::new();
-    let value =
+    let value: Value =
         serde_json::from_slice(body).map_err(|error| StreamError::Malformed(error.to_string()))?;
-    decoder.read(&value, &mut deltas)?;
-    decoder.end(&mut deltas)?;
     let mut response = ChatResponse::default();
-    let mut choice = Choice::default();
-    for delta in deltas {
-        match delta {
-            Delta::Start { id, model } => (response.id, response.model) = (id, model),
-            Delta::Usage(usage) => response.usage = Some(usage),
-            Delta::Finish(finish) => choice.finish = finish,
-            Delta::Logprobs(tokens) => choice.logprobs = Some(tokens),
-            Delta::Text(words) => match choice.parts.last_mut() {
-                Some(Part::Text(before)) => before.push_str(&words),
-                _ => choice.parts.push(Part::Text(words)),
-            },
-            Delta::Refusal(words) => choice.parts.push(Part::Refusal(words)),
-            Delta::Reasoning(text) => {
-                choice.parts.push(Part::Reasoning(ReasoningPart { text, ..Default::default() }));
-            }
-            Delta::ReasoningSignature(signature) => match choice.parts.last_mut() {
-                Some(Part::Reasoning(before)) => before.signature = Some(signature),
-                _ => choice.parts.push(Part::Reasoning(ReasoningPart {
-                    signature: Some(signature),
-                    ..Default::default()
-                })),
-            },
-            Delta::ToolCall { id, name, signature, index: _ } => {
-                let arguments = String::new();
-                choice.parts.push(Part::ToolCall(ToolCall { id, name, arguments, signature }));
-            }
-            Delta::ToolArguments { fragment, index: _ } => {
-                if let Some(Part::ToolCall(call)) = choice.parts.last_mut() {
-                    call.arguments.push_str(&fragment);
-                }
-            }
-            Delta::RedactedReasoning(_) => {}
+    let candidates = list(value.get(0).unwrap_or(&value), "candidates").len();
+    for at in 0..candidates.max(1) {
+        let mut decoder = Decoder { candidate: at, ..Decoder::default() };
+        let mut deltas = Vec::new();
+        decoder.read(&value, &mut deltas)?;
+        decoder.end(&mut deltas)?;
+        let mut choice = Choice::default();
+        for delta in deltas {
+            take(delta, &mut choice, &mut response);
         }
+        response.choices.push(choice);
     }
-    response.choices.push(choice);
     Ok(response)
+}
+
+fn take(delta: Delta, choice: &mut Choice, response: &mut ChatResponse) {
+    match delta {
+        Delta::Start { id, model } => (response.id, response.model) = (id, model),
+        Delta::Usage(usage) => response.usage = Some(usage),
+        Delta::Finish(finish) => choice.finish = finish,
+        Delta::Logprobs(tokens) => choice.logprobs = Some(tokens),
+        Delta::Text(words) => match choice.parts.last_mut() {
+            Some(Part::Text(before)) => before.push_str(&words),
+            _ => choice.parts.push(Part::Text(words)),
+        },
+        Delta::Refusal(words) => choice.parts.push(Part::Refusal(words)),
+        Delta::Reasoning(text) => match choice.parts.last_mut() {
+            Some(Part::Reasoning(before)) if before.signature.is_none() => {
+                before.text.push_str(&text);
+            }
+            _ => {
+                let part = ReasoningPart { text, ..ReasoningPart::default() };
+                choice.parts.push(Part::Reasoning(part));
+            }
+        },
+        Delta::ReasoningSignature(signature) => match choice.parts.last_mut() {
+            Some(Part::Reasoning(before)) => before.signature = Some(signature),
+            _ => choice.parts.push(Part::Reasoning(ReasoningPart {
+                signature: Some(signature),
+                ..ReasoningPart::default()
+            })),
+        },
+        Delta::ToolCall { id, name, signature, .. } => {
+            let arguments = String::new();
+            choice.parts.push(Part::ToolCall(ToolCall { id, name, arguments, signature }));
+        }
+        Delta::ToolArguments { fragment, .. } => {
+            if let Some(Part::ToolCall(call)) = choice.parts.last_mut() {
+                call.arguments.push_str(&fragment);
+            }
+        }
+        // Gemini hides no thinking whole.
+        Delta::RedactedReasoning(_) => {}
+    }
 }
 
 /// Reads a stream; a whole answer is a stream of one event.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     started: bool,
+    /// Which candidate is read; streams have one.
+    candidate: usize,
+    /// The provider's id of the answer.
+    answer: String,
     calls: usize,
     finish: Option<Finish>,
 }
@@ -101,22 +120,33 @@ impl Decoder {
         if !self.started {
             self.started = true;
             let field = |key| text(value, key).unwrap_or_default().to_owned();
-            out.push(Delta::Start { id: field("responseId"), model: field("modelVersion") });
+            self.answer = field("responseId");
+            out.push(Delta::Start { id: self.answer.clone(), model: field("modelVersion") });
         }
+        // First, so that a stream can begin with what was read.
+        out.extend(value.get("usageMetadata").and_then(usage).map(Delta::Usage));
         if let Some(reason) = value.pointer("/promptFeedback/blockReason").and_then(Value::as_str) {
             out.push(Delta::Refusal(format!("blocked: {reason}")));
             self.finish = Some(Finish::ContentFilter);
         }
-        let candidate = value.pointer("/candidates/0").unwrap_or(&Value::Null);
+        let candidate = list(value, "candidates").get(self.candidate).unwrap_or(&Value::Null);
         for part in list(candidate.get("content").unwrap_or(&Value::Null), "parts") {
             self.part(part, out);
         }
         out.extend(candidate.get("logprobsResult").map(logprobs).map(Delta::Logprobs));
-        out.extend(value.get("usageMetadata").and_then(usage).map(Delta::Usage));
         if let Some(reason) = text(candidate, "finishReason") {
             self.finish = Some(finish(reason)?);
         }
         Ok(())
+    }
+
+    /// An id for a call that came without one. It must not come twice in a conversation, so the
+    /// answer's own is in it, in the letters and the length that every dialect takes.
+    fn mint(&self, index: usize) -> String {
+        const MOST: usize = 24;
+        let allowed = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        let answer: String = self.answer.chars().filter(allowed).take(MOST).collect();
+        format!("{MINTED}{index}_{answer}")
     }
 
     fn part(&mut self, part: &Value, out: &mut Vec<Delta>) {
@@ -126,8 +156,7 @@ impl Decoder {
             let index = self.calls;
             self.calls += 1;
             let name = text(call, "name").unwrap_or_default().to_owned();
-            let id =
-                text(call, "id").map_or_else(|| format!("{MINTED}_{index}_{name}"), str::to_owned);
+            let id = text(call, "id").map_or_else(|| self.mint(index), str::to_owned);
             let fragment = call.get("args").map_or_else(|| "{}".to_owned(), Value::to_string);
             out.push(Delta::ToolCall { index, id, name, signature });
             out.push(Delta::ToolArguments { index, fragment });

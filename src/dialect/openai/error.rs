@@ -93,7 +93,7 @@ fn of_value(status: u16, meant: u16, error: &Value) -> ProviderError {
     let code = match error.get("code") {
         Some(Value::String(code)) => Some(code.clone()),
         Some(Value::Number(code)) => Some(code.to_string()),
-        _ => kind.map(str::to_owned),
+        _ => None,
     };
     let class = class(meant, [code.as_deref(), kind], &message);
     let message = match class {
@@ -114,7 +114,7 @@ fn of_value(status: u16, meant: u16, error: &Value) -> ProviderError {
         status,
         message: words(&message),
         code: code.map(|code| words(&code)),
-        param: text(error, "param").map(str::to_owned),
+        param: text(error, "param").map(words),
         retry_after: None,
     }
 }

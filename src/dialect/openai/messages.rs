@@ -55,7 +55,7 @@ impl<'a> Fields<'a> {
 
     /// A text, if it is there.
     pub(super) fn text(&mut self, key: &str) -> Result<Option<String>, RequestError> {
-        match self.map.remove(key) {
+        match self.map.shift_remove(key) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(self.error(key, "must be a text")),
@@ -116,7 +116,7 @@ impl Reader<'_> {
         if role == Role::Assistant {
             reasoning::decode(&mut fields, &mut parts);
         }
-        let content = fields.map.remove("content");
+        let content = fields.map.shift_remove("content");
         let given = content.is_some();
         if let Some(content) = content {
             let at = format_args!("messages[{number}].content");
@@ -144,7 +144,7 @@ impl Reader<'_> {
         fields: &mut Fields<'_>,
         parts: &mut Vec<Part>,
     ) -> Result<(), RequestError> {
-        let calls = match fields.map.remove("tool_calls") {
+        let calls = match fields.map.shift_remove("tool_calls") {
             None => Vec::new(),
             Some(Value::Array(calls)) => calls,
             Some(_) => return Err(fields.error("tool_calls", "must be a list")),
@@ -157,7 +157,7 @@ impl Reader<'_> {
             let at = format_args!("messages[{number}].tool_calls[{n}]");
             self.call(Fields::new(call, at)?, parts)?;
         }
-        if let Some(call) = fields.map.remove("function_call") {
+        if let Some(call) = fields.map.shift_remove("function_call") {
             let at = format_args!("messages[{number}].function_call");
             let mut call = Fields::new(call, at)?;
             let name = call.required("name")?;
@@ -182,18 +182,18 @@ impl Reader<'_> {
         }
         let id = call.required("id")?;
         let at = call.at;
-        let inner = call.map.remove("function").unwrap_or_default();
+        let inner = call.map.shift_remove("function").unwrap_or_default();
         let at = format_args!("{at}.function");
         let mut function = Fields::new(inner, at)?;
         let name = function.required("name")?;
         let arguments = function.text("arguments")?.unwrap_or_default();
         let arguments = if arguments.is_empty() { "{}".to_owned() } else { arguments };
-        let extra = call.map.remove("extra_content").unwrap_or_default();
+        let extra = call.map.shift_remove("extra_content").unwrap_or_default();
         let signature = extra.pointer("/google/thought_signature").and_then(Value::as_str);
         let signature =
             signature.map(|data| Signature { dialect: Dialect::Gemini, data: data.to_owned() });
         // Streaming clients often leave the number of a call in it.
-        call.map.remove("index");
+        call.map.shift_remove("index");
         call.note_rest(self.rest);
         self.open.push((id.clone(), name.clone()));
         parts.push(Part::ToolCall(ToolCall { id, name, arguments, signature }));
@@ -216,8 +216,8 @@ impl Reader<'_> {
             return Err(RequestError::at(format!("{}.{key}", fields.at), what));
         };
         let (call_id, name) = self.open.remove(call);
-        fields.map.remove("name");
-        let content = fields.map.remove("content");
+        fields.map.shift_remove("name");
+        let content = fields.map.shift_remove("content");
         let content = content.ok_or_else(|| fields.error("content", "is missing"))?;
         let mut parts = Vec::new();
         let at = fields.at;

@@ -4,11 +4,13 @@
 //! themselves compatible really send, which is read tolerantly and never written.
 
 mod error;
+pub mod marks;
 mod messages;
 mod parts;
 mod reasoning;
 mod request;
 mod response;
+mod schema;
 mod stream;
 mod usage;
 mod watch;
@@ -49,6 +51,14 @@ impl Client for ChatCompletions {
 
     fn stream_error(&self, error: &ApiError, _request_id: &str) -> Vec<u8> {
         write_stream::failed(error)
+    }
+
+    fn stream_end(&self) -> &'static [u8] {
+        write_stream::END
+    }
+
+    fn own_name(&self, field: &str) -> String {
+        field.to_owned()
     }
 
     fn list_models(&self, models: &[Model<'_>]) -> Vec<u8> {

@@ -72,7 +72,7 @@ fn part(
             return Err(fields.error("type", what));
         }
     }
-    let inner = fields.map.remove(&kind).ok_or_else(|| fields.error(&kind, "is missing"))?;
+    let inner = fields.map.shift_remove(&kind).ok_or_else(|| fields.error(&kind, "is missing"))?;
     let at = fields.at;
     let at = format_args!("{at}.{kind}");
     let mut inner = Fields::new(inner, at)?;

@@ -34,12 +34,12 @@ fn owner(format: Option<&str>) -> Option<Dialect> {
 
 /// Takes the thinking of an assistant's message, the richest form of it: the others repeat its text.
 pub(super) fn decode(fields: &mut Fields<'_>, parts: &mut Vec<Part>) {
-    let mut list = |key: &str| match fields.map.remove(key) {
+    let mut list = |key: &str| match fields.map.shift_remove(key) {
         Some(Value::Array(items)) => items,
         _ => Vec::new(),
     };
     let (details, blocks) = (list("reasoning_details"), list("thinking_blocks"));
-    let mut word = |key: &str| match fields.map.remove(key) {
+    let mut word = |key: &str| match fields.map.shift_remove(key) {
         Some(Value::String(text)) if !text.is_empty() => Some(text),
         _ => None,
     };

@@ -33,12 +33,12 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, RequestError> {
         logprobs: logprobs(&mut map)?,
         user: user(&mut map)?,
         reasoning: reasoning(&mut map)?,
-        output: map.remove("response_format").map_or(Ok(OutputFormat::Text), output)?,
+        output: map.shift_remove("response_format").map_or(Ok(OutputFormat::Text), output)?,
         ..ChatRequest::default()
     };
     request.include_usage = include_usage(&mut map, request.stream)?;
     tools(&mut map, &mut request)?;
-    let messages = map.remove("messages");
+    let messages = map.shift_remove("messages");
     request.messages = messages::decode(messages.unwrap_or_default(), &mut map)?;
     request.rest = map;
     Ok(request)
@@ -195,7 +195,7 @@ fn output(mut format: Value) -> Result<OutputFormat, RequestError> {
 fn tools(map: &mut Map<String, Value>, request: &mut ChatRequest) -> Result<(), RequestError> {
     request.parallel_tool_calls = flag(map, "parallel_tool_calls")?;
     for (key, legacy) in [("tools", false), ("functions", true)] {
-        let Some(given) = map.remove(key) else { continue };
+        let Some(given) = map.shift_remove(key) else { continue };
         let Value::Array(given) = given else {
             return Err(RequestError::at(key, format!("`{key}` must be a list")));
         };
@@ -204,9 +204,10 @@ fn tools(map: &mut Map<String, Value>, request: &mut ChatRequest) -> Result<(), 
             request.tools.push(if legacy { function(tool, &at)? } else { one_tool(tool, &at)? });
         }
     }
-    for (key, choice) in
-        [("tool_choice", map.remove("tool_choice")), ("function_call", map.remove("function_call"))]
-    {
+    for (key, choice) in [
+        ("tool_choice", map.shift_remove("tool_choice")),
+        ("function_call", map.shift_remove("function_call")),
+    ] {
         let Some(choice) = choice else { continue };
         if request.tools.is_empty() && choice != "none" {
             let message = format!("`{key}` is only allowed when there are tools");
@@ -236,11 +237,11 @@ fn function(value: Value, at: &str) -> Result<Tool, RequestError> {
     let Value::Object(mut map) = value else {
         return Err(RequestError::at(at, "a function must be an object"));
     };
-    let name = match map.remove("name") {
+    let name = match map.shift_remove("name") {
         Some(Value::String(name)) if !name.is_empty() => name,
         _ => return Err(RequestError::at(format!("{at}.name"), "`name` is missing")),
     };
-    let parameters = map.remove("parameters").filter(|schema| !schema.is_null());
+    let parameters = map.shift_remove("parameters").filter(|schema| !schema.is_null());
     if parameters.as_ref().is_some_and(|schema| !schema.is_object()) {
         let message = "`parameters` must be a JSON Schema";
         return Err(RequestError::at(format!("{at}.parameters"), message));

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::write_messages;
+use super::{schema, write_messages};
 use crate::dialect::{
     ChatRequest, Encoded, Loss, Refusal, Target,
     chat::{Effort, OutputFormat, Reasoning, Sampling, Tool, ToolChoice},
@@ -26,6 +26,9 @@ pub(super) fn encode(request: &ChatRequest, target: &Target<'_>) -> Result<Encod
     if several && request.stream {
         return Err(Refusal::at("n", "a translated stream has one answer; ask for one at a time"));
     }
+    if !request.stop.is_empty() && !traits.stop_texts {
+        return Err(Refusal::at("stop_sequences", "the model takes no texts that end its answer"));
+    }
     let mut writer = Writer {
         body: Map::new(),
         losses: request.rest.keys().cloned().map(Loss::dropped).collect(),
@@ -39,7 +42,11 @@ pub(super) fn encode(request: &ChatRequest, target: &Target<'_>) -> Result<Encod
         writer.put("stream_options", json!({"include_usage": true}));
     }
     let limit = if traits.max_completion_tokens { "max_completion_tokens" } else { "max_tokens" };
-    writer.put(limit, json!(request.max_output_tokens));
+    if request.max_output_tokens.is_some_and(|most| most > traits.max_output_tokens) {
+        writer.losses.push(Loss::clamped("max_tokens"));
+    }
+    let most = request.max_output_tokens.map(|most| most.min(traits.max_output_tokens));
+    writer.put(limit, json!(most));
     writer.sampling(&request.sampling, traits);
     if !request.stop.is_empty() {
         if request.stop.len() > MOST_STOPS {
@@ -102,6 +109,10 @@ impl Writer {
         if request.tools.is_empty() {
             return;
         }
+        let wished = |tool: &Tool| tool.strict == Some(true) && !is_enforced(tool);
+        if request.tools.iter().any(wished) {
+            self.losses.push(Loss::emulated("tools[].strict"));
+        }
         self.put("tools", request.tools.iter().map(tool).collect());
         self.put("parallel_tool_calls", json!(request.parallel_tool_calls));
         let choice = match &request.tool_choice {
@@ -126,12 +137,16 @@ impl Writer {
                 if traits.json_schema =>
             {
                 let name = name.as_deref().unwrap_or(SCHEMA_NAME);
+                let enforced = strict.map(|strict| strict && schema::is_strict(schema));
+                if enforced != *strict {
+                    self.losses.push(Loss::emulated("output_config.format"));
+                }
                 let mut inner = Map::from_iter([
                     ("name".to_owned(), json!(name)),
                     ("schema".to_owned(), schema.clone()),
                 ]);
                 optional(&mut inner, "description", json!(description));
-                optional(&mut inner, "strict", json!(strict));
+                optional(&mut inner, "strict", json!(enforced));
                 json!({"type": "json_schema", "json_schema": inner})
             }
             OutputFormat::JsonObject => json!({"type": "json_object"}),
@@ -181,11 +196,17 @@ pub(super) fn schema_note(output: &OutputFormat, traits: &Traits) -> Option<Stri
     }
 }
 
+/// Whether OpenAI can hold the model to a tool's parameters.
+fn is_enforced(tool: &Tool) -> bool {
+    tool.parameters.as_ref().is_none_or(schema::is_strict)
+}
+
 fn tool(tool: &Tool) -> Value {
     let mut function = Map::from_iter([("name".to_owned(), json!(tool.name))]);
     optional(&mut function, "description", json!(tool.description));
     optional(&mut function, "parameters", json!(tool.parameters));
-    optional(&mut function, "strict", json!(tool.strict));
+    let strict = tool.strict.map(|strict| strict && is_enforced(tool));
+    optional(&mut function, "strict", json!(strict));
     json!({"type": "function", "function": function})
 }
 
@@ -201,7 +222,7 @@ mod tests {
     use crate::dialect::{chat::Tool, openai::request};
 
     fn encoded(request: &ChatRequest, traits: Traits) -> (Value, Vec<Loss>) {
-        let target = Target { model: "target", traits: &traits };
+        let target = Target { model: "target", traits: &traits, fetches_urls: true };
         let encoded = encode(request, &target).unwrap();
         (serde_json::from_slice(&encoded.body).unwrap(), encoded.losses)
     }
@@ -213,7 +234,8 @@ mod tests {
         let user = json!({"role": "user", "content": "hi"});
         let tools = json!([
             {"type": "function", "function": {
-                "name": "f", "description": "d", "parameters": {"type": "object"}, "strict": true,
+                "name": "f", "description": "d", "strict": true,
+                "parameters": {"type": "object", "additionalProperties": false},
             }},
             {"type": "function", "function": {"name": "g"}},
         ]);
@@ -345,7 +367,8 @@ mod tests {
     fn a_stream_of_several_answers_is_refused() {
         let request = ChatRequest { choices: Some(2), stream: true, ..ChatRequest::default() };
         let traits = Traits::default();
-        let refusal = encode(&request, &Target { model: "m", traits: &traits }).unwrap_err();
+        let refusal = encode(&request, &Target { model: "m", traits: &traits, fetches_urls: true })
+            .unwrap_err();
         assert_eq!(refusal.param, "n");
     }
 }

@@ -36,6 +36,10 @@ pub(super) fn encode(
             Role::Assistant => writer.assistant(message)?,
         }
     }
+    // OpenAI answers the model's own words instead of going on with them.
+    if request.messages.last().is_some_and(|last| last.role == Role::Assistant) {
+        writer.note(Loss::emulated("messages"));
+    }
     Ok(writer.messages)
 }
 
@@ -108,7 +112,7 @@ impl Writer<'_> {
                 Part::Reasoning(_) => self.note(Loss::dropped("thinking")),
                 Part::Audio { .. } | Part::File { .. } | Part::Image { .. } => {
                     let what = "OpenAI's models take sound, documents and pictures of users only";
-                    return Err(Refusal::at("messages.content", what));
+                    return Err(Refusal::at("messages[].content", what));
                 }
                 Part::ToolResult(_) => return Err(misplaced()),
             }
@@ -175,7 +179,7 @@ impl Writer<'_> {
 }
 
 fn misplaced() -> Refusal {
-    Refusal::at("messages.content", "a part stands in a turn where OpenAI has no place for it")
+    Refusal::at("messages[].content", "a part stands in a turn where OpenAI has no place for it")
 }
 
 fn url(source: &Source) -> Result<String, Refusal> {
@@ -266,7 +270,8 @@ mod tests {
         let call = json!({"id": "c", "type": "function",
             "function": {"name": "f", "arguments": "{}"}});
         assert_eq!(messages, json!([{"role": "assistant", "content": null, "tool_calls": [call]}]));
-        assert_eq!(losses, [Loss::dropped("thinking")]);
+        // Nor does OpenAI go on with a turn of the model.
+        assert_eq!(losses, [Loss::dropped("thinking"), Loss::emulated("messages")]);
         // A turn of thinking alone still has content, or it would be refused.
         let (messages, _) = written(Role::Assistant, parts[..1].to_vec()).unwrap();
         assert_eq!(messages, json!([{"role": "assistant", "content": ""}]));

@@ -16,6 +16,9 @@ use crate::dialect::{
     json::push_string,
 };
 
+/// The last event of a complete stream.
+pub(super) const END: &[u8] = b"data: [DONE]\n\n";
+
 const CHOICE: &[u8] = br#""choices":[{"index":0,"delta":{"#;
 
 /// The state of one stream.
@@ -217,7 +220,7 @@ impl Encode for Encoder {
             push_value(out, &usage::write(usage));
             out.extend_from_slice(b"}\n\n");
         }
-        out.extend_from_slice(b"data: [DONE]\n\n");
+        out.extend_from_slice(END);
     }
 
     fn fail(&mut self, error: &ApiError, _request_id: &str, out: &mut Vec<u8>) {

@@ -171,7 +171,8 @@ mod tests {
     }
 
     fn write(request: &ChatRequest, traits: &Traits) -> (Value, Vec<Loss>) {
-        let encoded = encode(request, &Target { model: MODEL, traits }).unwrap();
+        let encoded =
+            encode(request, &Target { model: MODEL, traits, fetches_urls: true }).unwrap();
         (serde_json::from_slice(&encoded.body).unwrap(), encoded.losses)
     }
 
@@ -190,7 +191,7 @@ mod tests {
             (ChatRequest { logprobs: Some(0), ..ChatRequest::default() }, "logprobs"),
         ] {
             let traits = Traits::default();
-            let target = Target { model: MODEL, traits: &traits };
+            let target = Target { model: MODEL, traits: &traits, fetches_urls: true };
             assert_eq!(encode(&asks(request), &target).unwrap_err().param, param);
         }
     }
@@ -357,7 +358,7 @@ mod tests {
                 ..ChatRequest::default()
             };
             let traits = Traits::default();
-            let encoded = encode(&request, &Target { model: MODEL, traits: &traits }).unwrap();
+            let encoded = encode(&request, &Target { model: MODEL, traits: &traits, fetches_urls: true }).unwrap();
             prop_assert_eq!(encoded.losses, vec![]);
             prop_assert_eq!(decode(&encoded.body).unwrap(), request);
         }

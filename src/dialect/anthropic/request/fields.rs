@@ -37,7 +37,7 @@ impl Fields {
 
     /// Any value.
     pub(super) fn take(&mut self, key: &str) -> Option<Value> {
-        self.map.remove(key).filter(|value| !value.is_null())
+        self.map.shift_remove(key).filter(|value| !value.is_null())
     }
 
     /// A text.

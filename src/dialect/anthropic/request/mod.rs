@@ -4,7 +4,7 @@
 //!  decode   the fields of a request          encode     the fields of a request
 //!  blocks   its messages                     turns      its conversation
 //!  sources  its pictures and documents       media      its pictures and documents
-//!  fields   how a field is taken
+//!  fields   how a field is taken           names      what its fields are called here
 //!                                            tools      its tools and the form of its answer
 //!                                            schema     JSON Schemas that Anthropic takes
 //!                                            thinking   how much to think
@@ -20,13 +20,14 @@ mod decode;
 mod encode;
 mod fields;
 mod media;
+mod names;
 mod schema;
 mod sources;
 mod thinking;
 mod tools;
 mod turns;
 
-pub use self::{decode::decode, encode::encode};
+pub use self::{decode::decode, encode::encode, names::own_name};
 use crate::dialect::Loss;
 
 /// What a target did not get as the client wrote it, each field once.

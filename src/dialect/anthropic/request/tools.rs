@@ -247,6 +247,9 @@ mod tests {
 
     const OLD: Traits = Traits {
         json_schema: false,
+        json_beside_tools: true,
+        prefill: true,
+        stop_texts: true,
         sampling: true,
         forced_tool_choice: true,
         mid_system: false,

@@ -15,11 +15,14 @@ use super::{
 use crate::dialect::{
     ChatRequest, Dialect, Loss, Refusal, Traits,
     anthropic::wire,
-    chat::{Message, Part, ReasoningPart, Role, Signature},
+    chat::{Part, ReasoningPart, Role, Signature},
 };
 
 /// What the user says where the client left nothing to say: the least that Anthropic takes.
 const PLACEHOLDER: &str = ".";
+
+/// Where a part stands. Not which: reading may have joined messages, so a number would mislead.
+const CONTENT: &str = "messages[].content";
 
 /// The conversation, ready to be written.
 #[derive(Debug, Default)]
@@ -35,18 +38,18 @@ pub(super) fn turns<'a>(
     losses: &mut Losses,
 ) -> Result<Turns<'a>, Refusal> {
     let mut turns = Turns::default();
-    for (index, message) in request.messages.iter().enumerate() {
+    for message in &request.messages {
         if message.name.is_some() {
             losses.add(Loss::dropped("messages[].name"));
         }
-        let content = content(message, index, losses)?;
+        let content = blocks(&message.parts, losses)?;
         match message.role {
             Role::Assistant => turns.push(Speaker::Assistant, thinking_first(content)),
             Role::User => turns.push(Speaker::User, content),
-            Role::Developer | Role::System => turns.instruct(content, index, traits, losses)?,
+            Role::Developer | Role::System => turns.instruct(content, traits, losses)?,
         }
     }
-    turns.finish(losses);
+    turns.finish(traits, losses);
     Ok(turns)
 }
 
@@ -63,20 +66,19 @@ impl<'a> Turns<'a> {
     fn instruct(
         &mut self,
         content: Vec<Block<'a>>,
-        index: usize,
         traits: &Traits,
         losses: &mut Losses,
     ) -> Result<(), Refusal> {
         if content.iter().any(|block| !matches!(block, Block::Text { .. })) {
             let message = "the target takes only text from the application";
-            return Err(Refusal::at(format!("messages[{index}].content"), message));
+            return Err(Refusal::at(CONTENT, message));
         }
         if self.messages.is_empty() {
             self.system.extend(content);
         } else if traits.mid_system && !self.awaits_results() {
             self.push(Speaker::System, content);
         } else if !content.is_empty() {
-            losses.add(Loss::emulated(format!("messages[{index}].role")));
+            losses.add(Loss::emulated("messages[].role"));
             self.push(Speaker::User, content.into_iter().map(marked).collect());
         }
         Ok(())
@@ -89,14 +91,18 @@ impl<'a> Turns<'a> {
         })
     }
 
-    fn finish(&mut self, losses: &mut Losses) {
+    fn finish(&mut self, traits: &Traits, losses: &mut Losses) {
         if self.messages.first().is_none_or(|first| first.role != Speaker::User) {
             losses.add(Loss::emulated("messages"));
-            let content = vec![Block::Text { text: Cow::Borrowed(PLACEHOLDER) }];
-            self.messages.insert(0, Turn { role: Speaker::User, content });
+            self.messages.insert(0, placeholder());
         }
         for turn in self.messages.iter_mut().filter(|turn| turn.role == Speaker::User) {
             turn.content.sort_by_key(|block| !matches!(block, Block::ToolResult { .. }));
+        }
+        let own_words = self.messages.last().is_some_and(|last| last.role == Speaker::Assistant);
+        if own_words && !traits.prefill {
+            losses.add(Loss::emulated("messages"));
+            self.messages.push(placeholder());
         }
         // An answer that the model is to go on with must not end in white space.
         if let Some(Turn { role: Speaker::Assistant, content }) = self.messages.last_mut()
@@ -115,6 +121,11 @@ impl<'a> Turns<'a> {
                 && !turn.content.first().is_some_and(is_thinking)
         })
     }
+}
+
+fn placeholder() -> Turn<'static> {
+    let content = vec![Block::Text { text: Cow::Borrowed(PLACEHOLDER) }];
+    Turn { role: Speaker::User, content }
 }
 
 fn marked(block: Block<'_>) -> Block<'_> {
@@ -138,40 +149,23 @@ const fn is_thinking(block: &Block<'_>) -> bool {
     matches!(block, Block::Thinking { .. } | Block::RedactedThinking { .. })
 }
 
-fn content<'a>(
-    message: &'a Message,
-    index: usize,
-    losses: &mut Losses,
-) -> Result<Vec<Block<'a>>, Refusal> {
-    let path = format!("messages[{index}].content");
-    blocks(&message.parts, &path, losses)
-}
-
-fn blocks<'a>(
-    parts: &'a [Part],
-    path: &str,
-    losses: &mut Losses,
-) -> Result<Vec<Block<'a>>, Refusal> {
+fn blocks<'a>(parts: &'a [Part], losses: &mut Losses) -> Result<Vec<Block<'a>>, Refusal> {
     let mut blocks = Vec::with_capacity(parts.len());
     for part in parts {
-        blocks.extend(block(part, path, losses)?);
+        blocks.extend(block(part, losses)?);
     }
     Ok(blocks)
 }
 
-fn block<'a>(
-    part: &'a Part,
-    path: &str,
-    losses: &mut Losses,
-) -> Result<Option<Block<'a>>, Refusal> {
+fn block<'a>(part: &'a Part, losses: &mut Losses) -> Result<Option<Block<'a>>, Refusal> {
     Ok(match part {
-        Part::Audio { .. } => return Err(Refusal::at(path, "the target takes no audio")),
-        Part::File { name, source } => Some(media::document(name.as_deref(), source, path)?),
+        Part::Audio { .. } => return Err(Refusal::at(CONTENT, "the target takes no audio")),
+        Part::File { name, source } => Some(media::document(name.as_deref(), source, CONTENT)?),
         Part::Image { source, detail } => {
             if detail.as_deref().is_some_and(|detail| detail != "auto") {
                 losses.add(Loss::dropped("image_url.detail"));
             }
-            Some(Block::Image { source: media::image(source, path)? })
+            Some(Block::Image { source: media::image(source, CONTENT)? })
         }
         Part::Reasoning(reasoning) => thinking(reasoning, losses),
         Part::Refusal(text) | Part::Text(text) => {
@@ -186,7 +180,7 @@ fn block<'a>(
         }
         Part::ToolResult(result) => Some(Block::ToolResult {
             tool_use_id: call_id(&result.call_id),
-            content: blocks(&result.parts, path, losses)?,
+            content: blocks(&result.parts, losses)?,
             is_error: result.is_error,
         }),
     })
@@ -225,7 +219,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::dialect::chat::{Source, ToolCall, ToolResult};
+    use crate::dialect::chat::{Message, Source, ToolCall, ToolResult};
 
     fn says(role: Role, parts: Vec<Part>) -> Message {
         Message { role, name: None, parts }
@@ -284,7 +278,7 @@ mod tests {
         let (system, turns, losses) = written(messages(), &Traits::default());
         assert_eq!(system, json!([block("s"), block("d")]));
         assert_eq!(turns[2]["content"], json!([block("[System message]\nnow"), block("v")]));
-        assert_eq!(losses, [Loss::emulated("messages[4].role")]);
+        assert_eq!(losses, [Loss::emulated("messages[].role")]);
 
         let native = Traits { mid_system: true, ..Traits::default() };
         let (_, turns, losses) = written(messages(), &native);
@@ -357,6 +351,19 @@ mod tests {
     }
 
     #[test]
+    fn a_model_that_takes_no_words_into_its_mouth_hears_the_user_last() {
+        let messages =
+            || vec![says(Role::User, vec![text("u")]), says(Role::Assistant, vec![text("a \n")])];
+        let (_, turns, losses) = written(messages(), &Traits::default());
+        assert_eq!(turns[1]["content"], json!([block("a")]));
+        assert!(losses.is_empty());
+        let closed = Traits { prefill: false, ..Traits::default() };
+        let (_, turns, losses) = written(messages(), &closed);
+        assert_eq!(turns[2], json!({"role": "user", "content": [block(".")]}));
+        assert_eq!(losses, [Loss::emulated("messages")]);
+    }
+
+    #[test]
     fn hidden_foreign_thinking_is_no_loss() {
         let (_, _, losses) = written(
             vec![says(Role::User, vec![text("u"), thought("", Dialect::Gemini)])],
@@ -373,7 +380,7 @@ mod tests {
             let messages = vec![says(Role::User, vec![part])];
             let request = ChatRequest { messages, ..ChatRequest::default() };
             let refusal = turns(&request, &Traits::default(), &mut Losses::default()).unwrap_err();
-            assert_eq!(refusal.param, "messages[0].content");
+            assert_eq!(refusal.param, CONTENT);
         }
     }
 }
