@@ -7,6 +7,7 @@
 
 mod architecture;
 mod check;
+mod codec;
 mod crds;
 mod listener;
 mod observe;
