@@ -192,7 +192,8 @@ pub struct FailoverSpec {
     /// Attempts in all, over every target and key.
     #[schemars(range(min = 1, max = 8))]
     pub max_attempts: i32,
-    /// From the request's arrival to the first byte of the answer, over all attempts.
+    /// From the request's arrival to the first byte of a streamed answer, over all attempts. No
+    /// attempt begins after it; an answer that is not streamed may then still be written.
     #[schemars(schema_with = "bounds::duration")]
     pub total_budget: String,
     /// The failures that another attempt may mend; none when empty. `Connect`: no connection.
@@ -256,7 +257,8 @@ pub struct TimeoutsSpec {
     /// Name look-up, TCP and TLS together.
     #[schemars(schema_with = "bounds::duration")]
     pub connect: String,
-    /// To the head of the response. An answer that is not streamed sends it when it is written.
+    /// To the head of the response. An answer that is not streamed sends it when all of it is written,
+    /// which for a model that thinks takes minutes; a stream sends it by `firstToken` at the latest.
     #[schemars(schema_with = "bounds::duration")]
     pub headers: String,
     /// To the first meaningful token of a stream.
@@ -274,7 +276,7 @@ impl Default for TimeoutsSpec {
     fn default() -> Self {
         Self {
             connect: "2s".to_owned(),
-            headers: "60s".to_owned(),
+            headers: "300s".to_owned(),
             first_token: "10s".to_owned(),
             stream_idle: "15s".to_owned(),
             total: "600s".to_owned(),

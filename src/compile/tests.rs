@@ -77,7 +77,7 @@ fn defaults_of_the_schema_reach_the_table() {
     let route = &compiled.table.routes()[0];
     let target = &route.targets[0];
     assert_eq!((target.tier, target.weight), (0, 100));
-    assert_eq!(target.timeouts.headers.as_secs(), 60);
+    assert_eq!(target.timeouts.headers.as_secs(), 300);
     assert_eq!((route.failover.max_attempts, route.failover.total_budget.as_secs()), (3, 30));
     let endpoint = &target.credential.endpoint;
     assert_eq!((endpoint.tls, &*endpoint.host, endpoint.port), (true, "api.anthropic.com", 443));

@@ -15,8 +15,9 @@ use memchr::memchr_iter;
 use serde_json::Value;
 use smallvec::SmallVec;
 
-/// The deepest nesting that a request may have.
-pub const MAX_DEPTH: usize = 128;
+/// The deepest nesting that a request may have: as deep as its parsers go, the outermost object
+/// included, so that what passes here does not fail where it is translated.
+pub const MAX_DEPTH: usize = 127;
 
 /// How many bytes of a string are looked at one by one before a search begins.
 const SHORT: usize = 16;

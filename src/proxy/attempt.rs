@@ -151,12 +151,13 @@ async fn send(
     *request.headers_mut() = headers;
     let left = deadlines.begin.saturating_duration_since(sent);
     let connect = target.timeouts.connect.min(left);
+    // Connecting counts: a server that accepts and is silent must not be given the time of both.
     let wait = if chat.stream {
         target.timeouts.headers.min(target.timeouts.first_token)
     } else {
         target.timeouts.headers
     };
-    let by = (sent + connect + wait).min(deadlines.begin);
+    let by = (sent + wait).min(deadlines.begin);
     match timeout_at(by, pool.send(&target.credential.endpoint, request, connect)).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) => Err(of_send_error(error).into()),

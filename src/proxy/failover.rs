@@ -72,7 +72,11 @@ pub async fn serve(
         let losses = outbound.losses.clone();
         let key = pick.key.as_ref().and_then(|key| target.credential.keys.get(key.at));
         let ends = ledger.arrived() + target.timeouts.total;
-        let deadlines = Deadlines { begin: begin.min(ends), end: ends };
+        // A whole answer begins when all of it is written: for it failover's time bounds when the last
+        // attempt begins, and not how long a model may write.
+        let last_attempt = begin.min(ends);
+        let deadlines =
+            Deadlines { begin: if chat.stream { last_attempt } else { ends }, end: ends };
         ledger.try_target(target, pick.target);
         let attempt = attempt::attempt(&worker.pool, chat, target, key, outbound, view, deadlines);
         let Failed { failure, said } = match Box::pin(attempt).await {
@@ -98,7 +102,7 @@ pub async fn serve(
         };
         let allowance = Allowance {
             attempts: route.failover.max_attempts,
-            deadline: deadlines.begin,
+            deadline: last_attempt,
             on: route.failover.on,
             budget: worker.retries.borrow().has_one(),
         };

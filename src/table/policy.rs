@@ -14,10 +14,10 @@ pub struct Timeouts {
     /// Name look-up, TCP and TLS together.
     #[serde(with = "wire::millis")]
     pub connect: Duration,
-    /// From the request sent to the response's headers.
+    /// From the beginning of an attempt to the response's headers.
     #[serde(with = "wire::millis")]
     pub headers: Duration,
-    /// From the request sent to the first meaningful token of a stream.
+    /// From the beginning of an attempt to the first meaningful token of a stream.
     #[serde(with = "wire::millis")]
     pub first_token: Duration,
     /// Between two pieces of a stream.
@@ -34,7 +34,8 @@ pub struct Failover {
     /// Attempts in all, over every target and key; at least 1.
     #[serde(deserialize_with = "wire::at_least_one")]
     pub max_attempts: u32,
-    /// From the request's arrival to the first byte of the answer, over all attempts.
+    /// From the request's arrival to the first byte of a streamed answer, over all attempts; no
+    /// attempt begins after it.
     #[serde(with = "wire::millis")]
     pub total_budget: Duration,
     /// The failures that another attempt may mend.

@@ -12,6 +12,7 @@ use std::{
 const RULES: &[(&str, &[&str], &[&str])] = &[
     ("api", &[], &["hyper", "tokio"]),
     ("compile", &["api", "table", "dialect", "provider", "words"], &["hyper", "tokio"]),
+    ("control", &["api", "compile", "table", "observe"], &[]),
     ("dialect", &[], &["kube", "hyper", "tokio"]),
     ("files", &["api", "compile", "table", "observe"], &["hyper"]),
     ("observe", &["words"], &["kube"]),

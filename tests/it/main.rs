@@ -11,6 +11,7 @@ mod codec;
 mod crds;
 mod listener;
 mod observe;
+mod proxy;
 mod published;
 mod select;
 mod sim;
