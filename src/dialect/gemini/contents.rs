@@ -10,6 +10,7 @@ use crate::dialect::{
     ChatRequest, Dialect, Loss, Refusal, Target,
     chat::{Message, Part, Role, Source, ToolCall, ToolResult},
     json::arguments,
+    media,
 };
 
 /// What Google documents to stand for a signature that was lost.
@@ -149,7 +150,9 @@ impl Writer<'_> {
             json!({"fileData": data})
         };
         match source {
-            Source::Base64 { media_type, data } => Ok(inline(media_type, data)),
+            Source::Base64 { media_type, data } => {
+                Ok(inline(media::sniff(data).unwrap_or(media_type), data))
+            }
             Source::Text(words) => Ok(json!({"text": words})),
             Source::Url(url) if url.starts_with("gs://") => Ok(uri(url)),
             Source::Url(url) if self.target.fetches_urls && url.starts_with("https://") => {

@@ -20,7 +20,7 @@ use trunkline::{
 use super::{fixtures, view};
 
 /// One model of each generation, newest first: what they take differs as much as dialects do.
-fn generations(dialect: Dialect) -> [&'static str; 3] {
+pub(super) fn generations(dialect: Dialect) -> [&'static str; 3] {
     match dialect {
         Dialect::AnthropicMessages => {
             ["claude-sonnet-5-5", "claude-sonnet-4-5", "claude-3-5-haiku"]

@@ -1,5 +1,6 @@
 //! The codecs from outside: every fixture in every dialect (`golden`), streams in pieces and cut
-//! anywhere (`streams`), and what the fuzz targets run (`fuzz`).
+//! anywhere (`streams`), what the fuzz targets run (`fuzz`), and what a strict provider says of it all
+//! (`judged`).
 //!
 //! A fixture is what a client or a provider writes, one file each, by dialect and kind, under
 //! `tests/it/fixtures/codec`. A new dialect is one folder of them; nothing here names one.
@@ -8,6 +9,7 @@
 
 mod fuzz;
 mod golden;
+mod judged;
 mod streams;
 
 use std::{

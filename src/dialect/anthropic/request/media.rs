@@ -8,7 +8,11 @@ use std::borrow::Cow;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::body::{Block, Medium};
-use crate::dialect::{Refusal, chat::Source};
+use crate::dialect::{
+    Refusal,
+    chat::Source,
+    media::{PDF, sniff},
+};
 
 /// A picture.
 pub(super) fn image<'a>(source: &'a Source, path: &str) -> Result<Medium<'a>, Refusal> {
@@ -51,22 +55,6 @@ pub(super) fn document<'a>(
 
 fn foreign_file(path: &str) -> Refusal {
     Refusal::at(path, "a file id is known to one provider only; send the content instead")
-}
-
-const PDF: &str = "application/pdf";
-
-/// What the first bytes say.
-fn sniff(data: &str) -> Option<&'static str> {
-    // 16 characters are 12 bytes: as many as the longest signature needs.
-    let head = STANDARD.decode(data.get(..16)?).ok()?;
-    match head.as_slice() {
-        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
-        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
-        [b'G', b'I', b'F', b'8', ..] => Some("image/gif"),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => Some("image/webp"),
-        [b'%', b'P', b'D', b'F', b'-', ..] => Some(PDF),
-        _ => None,
-    }
 }
 
 /// The words of a document whose label says that it has any.
