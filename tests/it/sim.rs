@@ -317,8 +317,8 @@ fn gemini_refuses_what_gemini_refuses() {
         ("sim-ok", json!({"messages": []}), "Unknown name \"messages\": Cannot find field."),
         (
             "sim-ok",
-            json!({"generationConfig": {"max_tokens": 1}}),
-            "Unknown name \"max_tokens\" at 'generationConfig'",
+            json!({"generationConfig": {"maxTokens": 1}}),
+            "Unknown name \"maxTokens\" at 'generationConfig'",
         ),
         ("sim-ok", json!({"contents": [{"role": "assistant", "parts": []}]}), "contents[0].role"),
         (

@@ -77,26 +77,33 @@ def lines(process, patterns):
     return found
 
 
+ANYWHERE = "127.0.0.1:0"
+
+
+def simulator(*arguments):
+    """Starts the simulated providers; gives the process and the address of each."""
+    process = subprocess.Popen(
+        [BINARY, "sim", "--openai", ANYWHERE, "--anthropic", ANYWHERE, "--gemini", ANYWHERE,
+         *arguments],
+        stdout=subprocess.PIPE, text=True,
+    )
+    return process, lines(process, {name: rf"{name} (http://\S+)" for name in DIALECTS})
+
+
 class Proxy:
     """Both processes, their addresses, and the files that they write."""
 
     def __init__(self, folder):
-        anywhere = "127.0.0.1:0"
         self.journal_file = folder / "journal"
         self.access_log, self.log = folder / "access-log", folder / "log"
-        self.sim = subprocess.Popen(
-            [BINARY, "sim", "--openai", anywhere, "--anthropic", anywhere, "--gemini", anywhere,
-             "--journal", str(self.journal_file)],
-            stdout=subprocess.PIPE, text=True,
-        )
-        at = lines(self.sim, {name: rf"{name} (http://\S+)" for name in DIALECTS})
+        self.sim, at = simulator("--journal", str(self.journal_file))
         config = folder / "manifests"
         config.mkdir()
         for number, thing in enumerate(manifests(at)):
             (config / f"{number}.json").write_text(json.dumps(thing))
         with self.log.open("wb") as log:
             self.run = subprocess.Popen(
-                [BINARY, "run", "-f", str(config), "--listen", anywhere, "--admin-listen", anywhere,
+                [BINARY, "run", "-f", str(config), "--listen", ANYWHERE, "--admin-listen", ANYWHERE,
                  "--allow-private-endpoints", "--access-log", str(self.access_log)],
                 stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, "RUST_LOG": "trace"},
             )

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     error::{bad_key, invalid, refuse, shape},
-    models,
+    models, names,
     shape::{PROPERTY, REQUEST},
     turns,
 };
@@ -43,6 +43,7 @@ pub(in crate::sim) fn asked(inbound: &Inbound<'_>) -> Result<Asked, Refused> {
     let Some(body) = inbound.body else {
         return Err(invalid("Invalid JSON payload received. Unexpected token."));
     };
+    let body = &names::camel(body);
     check(&REQUEST, body, true).map_err(shape)?;
     ways.check(body)?;
     tools(body)?;

@@ -1,12 +1,13 @@
 //! Gemini's `generateContent` and `streamGenerateContent`, as Google serves them.
 //!
-//! `shape` says what a request may look like, `models` what each model refuses, `turns` how a
+//! `names` reads both spellings of a field, `shape` says what a request may look like, `models` what each model refuses, `turns` how a
 //! conversation must run, `check` puts these together, `write` is how an answer looks, `error` how a
 //! failure does.
 
 mod check;
 mod error;
 mod models;
+mod names;
 mod shape;
 mod turns;
 mod write;

@@ -1,4 +1,4 @@
-//! What Gemini's `generateContent` takes, field by field, in the camel case that the SDKs send.
+//! What Gemini's `generateContent` takes, field by field (`names` has made them camel case).
 //!
 //! Source: the types of Google's SDK, November 2026.
 
