@@ -1,9 +1,12 @@
 """The official Anthropic SDK against the proxy, on every upstream dialect."""
 
+import json
+import urllib.request
+
 import anthropic
 import pytest
 
-from proxy import DIALECTS, PROMPT
+from proxy import CLIENT_KEY, DIALECTS, PROMPT
 from samples import ANSWER, ASK, HELLO, PARAMETERS, PNG, RESULTS, SAID, TOKENS, TOOLS, URL, Person
 
 every = pytest.mark.parametrize("to", DIALECTS)
@@ -173,3 +176,16 @@ def test_models_are_listed(claude):
     assert claude.models.retrieve("openai/sim-ok").id == "openai/sim-ok"
     with pytest.raises(anthropic.NotFoundError):
         claude.models.retrieve("no-such-model")
+
+
+@every
+def test_the_older_version_with_its_own_header_for_the_key(proxy, to):
+    body = {"model": f"{to}/sim-ok", "max_tokens": 99, "messages": HELLO}
+    headers = {
+        "content-type": "application/json", "x-api-key": CLIENT_KEY,
+        "anthropic-version": "2023-06-01",
+    }
+    url = proxy.client + "/v1/messages"
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    answer = anthropic.types.Message.model_validate(json.load(urllib.request.urlopen(request)))
+    assert said(answer) == ANSWER

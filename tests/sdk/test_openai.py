@@ -178,11 +178,20 @@ def test_reasoning_is_shown_counted_and_replayed(proxy, oai, to, streamed):
 @every
 def test_real_models_take_what_is_said_to_them(oai, to):
     """The proxy knows what a model refuses; the simulator refuses it."""
+    # To a provider of the client's own dialect the request goes as it came: see the next test.
+    temperature = 1 if to == "openai" else 0.5
     answer = oai.chat.completions.create(
-        model=f"{to}/real", messages=HELLO, temperature=1, max_completion_tokens=500,
+        model=f"{to}/real", messages=HELLO, temperature=temperature, max_completion_tokens=500,
         reasoning_effort="high",
     )
     assert PROMPT in answer.choices[0].message.content
+
+
+def test_a_provider_of_the_same_dialect_judges_for_itself(oai):
+    with pytest.raises(openai.BadRequestError, match="does not support 0.5 with this model"):
+        oai.chat.completions.create(
+            model="openai/real", messages=HELLO, temperature=0.5, metadata={"test": "refused"}
+        )
 
 
 @every
