@@ -12,6 +12,7 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -24,6 +25,7 @@ use super::{error, feed::Feed, settle::Ledger, upstream::ResponseBody};
 use crate::{
     dialect::{StreamError, Upstream},
     observe::Outcome,
+    table::Target,
 };
 
 /// How long the upstream may keep its connection open after its answer is complete.
@@ -57,6 +59,8 @@ pub struct Relay {
     ready: VecDeque<Bytes>,
     limits: Limits,
     alarm: Pin<Box<Sleep>>,
+    /// Who answers: what it says of a failure must not hold the key that it was shown.
+    target: Arc<Target>,
     ledger: Ledger,
 }
 
@@ -112,10 +116,11 @@ impl Relay {
         way: Way,
         ready: VecDeque<Bytes>,
         limits: Limits,
+        target: Arc<Target>,
         ledger: Ledger,
     ) -> Self {
         let alarm = Box::pin(tokio::time::sleep_until(limits.due()));
-        Self { upstream, way, ready, limits, alarm, ledger }
+        Self { upstream, way, ready, limits, alarm, target, ledger }
     }
 
     /// Reads the upstream until something can go out; `Ready(())` with nothing ready is the end.
@@ -187,7 +192,8 @@ impl Relay {
     /// its announced length tells the client.
     fn break_off(&mut self, broken: &Broken) -> Option<Cut> {
         self.upstream = None;
-        let (outcome, told) = error::of_broken(broken);
+        let (outcome, mut told) = error::of_broken(broken);
+        told.message = error::redacted(&told.message, &self.target);
         self.ledger.usage(self.usage());
         self.ledger.close(outcome);
         match &mut self.way {

@@ -150,7 +150,7 @@ fn relay(served: Served, chat: &Chat, revision: u64, mut ledger: Ledger) -> Resp
         Content::Begun { ready, rest, way } => {
             let idle = target.timeouts.stream_idle;
             let limits = Limits { idle, ends, last: Instant::now(), complete: None };
-            Body::Relay(Box::new(Relay::new(rest, way, ready, limits, ledger)))
+            Body::Relay(Box::new(Relay::new(rest, way, ready, limits, target, ledger)))
         }
     };
     response

@@ -120,6 +120,24 @@ fn a_key_that_a_provider_repeats_reaches_neither_client_nor_log() {
 }
 
 #[test]
+fn nor_does_a_key_that_is_repeated_inside_a_stream() {
+    local(async {
+        let told = json!({"error": {"message": format!("the key {} is spent", KEYS[0])}});
+        let steps = vec![
+            Step::Say(chunk("hi")),
+            Step::Wait(50 * MILLIS),
+            Step::Say(format!("data: {told}\n\n")),
+        ];
+        let provider = Provider::start(move |_| Play::Stream(steps.clone())).await;
+        let proxy = Setup::default().openai(provider.address).start();
+        let answer = proxy.chat(json!({"stream": true})).await;
+        assert!(answer.body.contains("hi") && answer.body.contains("is spent"), "{}", answer.body);
+        assert!(!answer.all().contains(KEYS[0]), "{}", answer.body);
+        assert!(!proxy.lines(1).await.contains(KEYS[0]));
+    });
+}
+
+#[test]
 fn one_line_a_request_says_who_answered_and_no_word_of_what() {
     local(async {
         let provider = Provider::start(|_| Play::chat("canary-answer")).await;
