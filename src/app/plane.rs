@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use hyper::service::service_fn;
 use rustls::RootCertStore;
 use tokio::{
@@ -30,7 +29,6 @@ use super::{
 use crate::{
     observe::{AccessLog, Cells, KeySample, Metrics, Readiness, access_log, admin, telemetry},
     proxy::{
-        admit::Limits,
         drain::{self, Drain, Trigger},
         listener::{self, Event},
         service,
@@ -39,7 +37,6 @@ use crate::{
         upstream::{Pool, load_roots},
         worker::{self, Workers},
     },
-    select::KeyStates,
     table::Table,
 };
 
@@ -68,11 +65,7 @@ impl Plane {
     /// A plane with an empty table.
     pub(super) fn new() -> Result<Self, Failure> {
         let metrics = Metrics::new()?;
-        let shared = Arc::new(Shared {
-            table: ArcSwap::from_pointee(Table::default()),
-            keys: KeyStates::new(Instant::now()),
-            limits: Limits::default(),
-        });
+        let shared = Arc::new(Shared::new(Instant::now()));
         let tables = Tables { shared, metrics: metrics.clone() };
         let keys = tables.clone();
         metrics.watch_keys(move || keys.keys());
@@ -133,7 +126,7 @@ impl Tables {
         let (revision, routes) = (table.revision, table.routes().len());
         self.metrics.table_revision.set(i64::try_from(revision).unwrap_or(i64::MAX));
         self.metrics.table_timestamp.set(jiff::Timestamp::now().as_second());
-        self.shared.keys.retain(table);
+        self.shared.retain(table);
         self.metrics.retain(&lives_in(table));
         tracing::info!(revision, routes, "a new routing table is in use");
     }

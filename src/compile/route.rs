@@ -15,8 +15,8 @@ use crate::{
     dialect::Api,
     provider::models,
     table::{
-        Failover, FailoverOn, HeaderMatch, HeaderTest, Match, ObjectId, Overrides, Pattern, Route,
-        Target, Timeouts,
+        Choosing, Failover, FailoverOn, HeaderMatch, HeaderTest, Match, ObjectId, Overrides,
+        Pattern, Route, Target, Timeouts,
     },
 };
 
@@ -59,6 +59,7 @@ pub(super) fn build(
                 credential,
                 model: target.model.as_str().into(),
                 traits: models::traits(dialect, &target.model),
+                price: None,
                 tier: shape.tier,
                 weight: shape.weight,
                 timeouts: shape.timeouts,
@@ -73,6 +74,7 @@ pub(super) fn build(
         matches: matches?,
         precedence: spec.precedence,
         targets,
+        choosing: Choosing::default(),
         failover: failover?,
         paused: spec.paused,
     })

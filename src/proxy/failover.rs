@@ -4,7 +4,7 @@
 //! says what came of it, [`super::retry`] says what to do next. What it owns is the bookkeeping:
 //! what has been tried, what each attempt told, which keys must rest.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
@@ -19,9 +19,18 @@ use super::{
 };
 use crate::{
     dialect::{ErrorClass, Loss, View},
-    select::{self, Pick},
+    select::{self, Ask, Flight, Lane, Pick, Targets},
     table::{Key, Route, Target},
 };
+
+/// How soon a failure must have come to be one that is gone at once.
+const QUICK: Duration = Duration::from_secs(1);
+
+/// About how many bytes of a request make a token, the JSON around the text included.
+const BYTES_A_TOKEN: usize = 5;
+
+/// How many output tokens are expected.
+const OUTPUT_TOKENS: u32 = 256;
 
 /// The answer of a target, with what it did not get.
 #[derive(Debug)]
@@ -53,13 +62,16 @@ pub async fn serve(
     let mut tried: Vec<Tried> = Vec::new();
     let mut refused = Vec::new();
     let mut again: Option<Pick> = None;
+    let ask = ask(chat);
+    let targets = Targets { route, keys: &handles.keys, health: &handles.health };
     let choose = |excluded: &select::Tried, now| {
-        select::pick(route, &handles.keys, excluded, now, &mut || worker.random())
+        select::choose(targets, &ask, excluded, now, &mut || worker.random())
     };
     loop {
         let sent = Instant::now();
         let Some(pick) = again.take().or_else(|| choose(&excluded, sent)) else { break };
         let Some(target) = route.targets.get(pick.target) else { break };
+        let Some(health) = handles.health.get(pick.target) else { break };
         let outbound = match outbound::outbound(chat, target) {
             Ok(outbound) => outbound,
             Err(Unsendable::Malformed(error)) => return Err(NoAnswer::Malformed(error)),
@@ -75,13 +87,22 @@ pub async fn serve(
         // A whole answer begins when all of it is written: for it failover's time bounds when the last
         // attempt begins, and not how long a model may write.
         let last_attempt = begin.min(ends);
-        let deadlines =
-            Deadlines { begin: if chat.stream { last_attempt } else { ends }, end: ends };
+        let patient = pick.patience.map_or(last_attempt, |wait| last_attempt.min(sent + wait));
+        let deadlines = Deadlines { begin: if chat.stream { patient } else { ends }, end: ends };
+        let mut flight = Flight::begin(
+            Arc::clone(health),
+            route.choosing.breaker,
+            ask.lane,
+            ask.input_tokens,
+            pick.probe,
+            sent,
+        );
         ledger.try_target(target, pick.target);
         let attempt = attempt::attempt(&worker.pool, chat, target, key, outbound, view, deadlines);
         let Failed { failure, said } = match Box::pin(attempt).await {
             Ok(answer) => {
-                ledger.answered(sent.elapsed());
+                flight.answered(Instant::now());
+                ledger.answered(sent.elapsed(), flight);
                 if let Some(key) = &pick.key {
                     key.state.wake();
                 }
@@ -91,6 +112,7 @@ pub async fn serve(
         };
         ledger.failed(&failure.word(), failure.outcome(), sent.elapsed());
         let now = Instant::now();
+        land(flight, &pick, &failure, now - sent, now, worker.random());
         rest(&pick, key, &failure, now);
         exclude(&mut excluded, &pick, target, &failure);
         let at_target = tried.iter().filter(|one| one.target == target.name).count();
@@ -99,6 +121,7 @@ pub async fn serve(
             at_target: u32::try_from(at_target + 1).unwrap_or(u32::MAX),
             committed: false,
             alternatives: choose(&excluded, now).is_some(),
+            trusted: !pick.probe && now - sent < QUICK,
         };
         let allowance = Allowance {
             attempts: route.failover.max_attempts,
@@ -125,6 +148,34 @@ pub async fn serve(
         (true, false) => NoAnswer::Refused(refused),
         (true, true) => NoAnswer::NoTarget,
     })
+}
+
+/// What the choice must know of a request. Tokens are guessed by the bytes: the choice compares
+/// targets, and all of them get the same guess.
+fn ask(chat: &Chat) -> Ask {
+    let lane = if chat.stream { Lane::Streamed } else { Lane::Whole };
+    let input_tokens = u32::try_from(chat.body.len() / BYTES_A_TOKEN).unwrap_or(u32::MAX);
+    Ask { lane, input_tokens, output_tokens: OUTPUT_TOKENS }
+}
+
+/// Notes what a failure says of its target.
+fn land(
+    mut flight: Flight,
+    pick: &Pick,
+    failure: &Failure,
+    took: Duration,
+    now: Instant,
+    jitter: f64,
+) {
+    if !failure.blames_target() {
+        flight.excused();
+    } else if flight.lane() == Lane::Streamed
+        && pick.patience.is_some_and(|patience| took >= patience)
+    {
+        flight.gave_up(now, jitter);
+    } else {
+        flight.failed(now, jitter);
+    }
 }
 
 /// Lets a key rest that the provider limited or refused.

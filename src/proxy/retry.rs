@@ -12,8 +12,8 @@
 //! 4. Attempts, time or the retry budget are spent: give up; what is known is the answer.
 //! 5. A wait of at most [`SHORT_WAIT`] was asked for, waiting can help, it fits the time that is left,
 //!    and nothing else is free: wait and stay. The target has said when it will answer.
-//! 6. The connection broke before the headers, or 500, 502, 503, for the first time at this target:
-//!    stay after a moment. Most such failures are gone at once, and the prompt cache is warm.
+//! 6. The connection broke before the headers, or 500, 502, 503, for the first time at this target,
+//!    quickly, and it was not on trial: stay after a moment. Most such failures are gone at once, and the prompt cache is warm.
 //! 7. Another key or target is left: move. A refused key is never used again, and a silent target
 //!    never asked twice; that would double the longest wait of all.
 //! 8. Give up.
@@ -98,6 +98,32 @@ impl Failure {
             self,
             Self::Provider { class: ErrorClass::Billing | ErrorClass::CredentialRejected, .. }
         )
+    }
+
+    /// Whether it says that the target is ill, rather than the request, its key or its rate.
+    pub const fn blames_target(&self) -> bool {
+        match self {
+            Self::Provider { class, .. } => match class {
+                ErrorClass::ModelNotFound
+                | ErrorClass::Overloaded
+                | ErrorClass::Server
+                | ErrorClass::Timeout => true,
+                ErrorClass::Billing
+                | ErrorClass::ContentFilter
+                | ErrorClass::ContextExceeded
+                | ErrorClass::CredentialRejected
+                | ErrorClass::InvalidRequest
+                | ErrorClass::RateLimited
+                | ErrorClass::TooLarge => false,
+            },
+            Self::Connect
+            | Self::FirstTokenTimeout
+            | Self::HeadersTimeout
+            | Self::Malformed
+            | Self::Reset
+            | Self::Tls
+            | Self::Truncated => true,
+        }
     }
 
     /// The word in `x-trunkline-attempts`.
@@ -229,6 +255,8 @@ pub struct Progress {
     pub committed: bool,
     /// Whether another choice of target or key is left.
     pub alternatives: bool,
+    /// Whether the target may be asked again at once: it failed quickly, and was not on trial.
+    pub trusted: bool,
 }
 
 /// What a request may take.
@@ -272,7 +300,7 @@ pub fn next(
     }
     let wait = match failure.retry_after().filter(|_| failure.mends_with_time()) {
         Some(wait) => (wait <= SHORT_WAIT && !progress.alternatives).then_some(wait),
-        None => (failure.passes_quickly() && progress.at_target == 1)
+        None => (failure.passes_quickly() && progress.at_target == 1 && progress.trusted)
             .then(|| MOMENT.mul_f64(1.0 + jitter)),
     };
     match wait {
@@ -291,7 +319,13 @@ mod tests {
     /// A request with attempts, time, budget and targets left: each test changes one thing.
     fn fresh(now: Instant) -> (Progress, Allowance) {
         (
-            Progress { attempts: 1, at_target: 1, committed: false, alternatives: true },
+            Progress {
+                attempts: 1,
+                at_target: 1,
+                committed: false,
+                alternatives: true,
+                trusted: true,
+            },
             Allowance {
                 attempts: 3,
                 deadline: now + 30 * SECOND,
@@ -455,6 +489,7 @@ mod tests {
                 at_target: 1 + bit(0),
                 committed: bit(1) == 1,
                 alternatives: bit(2) == 1,
+                trusted: true,
             };
             let allowance = Allowance { budget: bit(3) == 1, ..allowance };
             let now = now + 29 * SECOND * bit(4);

@@ -13,6 +13,7 @@ use super::state::{RouteHandles, Worker};
 use crate::{
     dialect::{Api, Usage},
     observe::{AttemptOutcome, Line, Outcome, TargetCells, TokenKind, cells::Cell},
+    select::Flight,
     table::{Route, Target},
 };
 
@@ -37,6 +38,8 @@ pub struct Ledger {
     open: Option<(Arc<str>, Arc<TargetCells>)>,
     answered_by: Arc<str>,
     provider: &'static str,
+    /// The attempt that answers, for what is learned of its target.
+    flight: Option<Flight>,
     usage: Option<Usage>,
     /// How long the request waited for providers before its answer began.
     waited: Duration,
@@ -71,6 +74,7 @@ impl Ledger {
             open: None,
             answered_by: "".into(),
             provider: "",
+            flight: None,
             usage: None,
             waited: Duration::ZERO,
             begun: None,
@@ -137,7 +141,8 @@ impl Ledger {
     }
 
     /// The open attempt has an answer, which begins now.
-    pub fn answered(&mut self, waited: Duration) {
+    pub fn answered(&mut self, waited: Duration, flight: Flight) {
+        self.flight = Some(flight);
         self.waited += waited;
         if let Some((target, _)) = &self.open {
             let comma = if self.attempts.is_empty() { "" } else { "," };
@@ -194,6 +199,7 @@ impl Ledger {
                 cells.output_token.observe((now - begun) / after_first);
             }
         }
+        self.land(outcome, now);
         if let Some((_, target)) = self.open.take() {
             target.attempt(match outcome {
                 Outcome::Ok => AttemptOutcome::Ok,
@@ -214,6 +220,27 @@ impl Ledger {
             self.count_tokens(&target);
         }
         self.log(outcome, took);
+    }
+
+    /// Tells what is known of the target how its answer ended.
+    fn land(&mut self, outcome: Outcome, now: Instant) {
+        let Some(mut flight) = self.flight.take() else { return };
+        match outcome {
+            Outcome::Ok => flight.finished(self.usage.map_or(0, |usage| usage.output), now),
+            Outcome::Truncated | Outcome::UpstreamError | Outcome::Timeout => {
+                flight.broke(now, self.worker.random());
+            }
+            Outcome::ClientClosed
+            | Outcome::ClientError
+            | Outcome::Internal
+            | Outcome::NotFound
+            | Outcome::Overloaded
+            | Outcome::RateLimited
+            | Outcome::Refused
+            | Outcome::TooLarge
+            | Outcome::Unauthorized
+            | Outcome::Unavailable => {}
+        }
     }
 
     fn count_tokens(&self, target: &TargetCells) {

@@ -18,7 +18,7 @@ use super::{admit::Limits, upstream::Pool};
 use crate::{
     dialect::Api,
     observe::{AccessLog, Cells, RouteCells, TargetCells, cells::Cell},
-    select::{KeyState, KeyStates, RetryBudget},
+    select::{Health, Healths, KeyState, KeyStates, RetryBudget},
     table::{Route, Table},
 };
 
@@ -29,8 +29,28 @@ pub struct Shared {
     pub table: ArcSwap<Table>,
     /// What is known about keys.
     pub keys: KeyStates,
+    /// What is known about targets.
+    pub healths: Healths,
     /// What clients may send.
     pub limits: Limits,
+}
+
+impl Shared {
+    /// An empty table, and nothing known. `now` is the origin of all that will be.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            table: ArcSwap::from_pointee(Table::default()),
+            keys: KeyStates::new(now),
+            healths: Healths::new(now),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Forgets the keys and targets that a new table no longer has.
+    pub fn retain(&self, table: &Table) {
+        self.keys.retain(table);
+        self.healths.retain(table);
+    }
 }
 
 /// One worker.
@@ -73,6 +93,8 @@ pub struct RouteHandles {
     pub targets: Vec<Arc<TargetCells>>,
     /// The key states of each target.
     pub keys: Vec<Arc<[Arc<KeyState>]>>,
+    /// What is known of each target.
+    pub health: Vec<Arc<Health>>,
 }
 
 impl RouteHandles {
@@ -85,7 +107,7 @@ impl RouteHandles {
         }
     }
 
-    fn new(cells: Arc<RouteCells>, route: Option<&Route>, keys: &KeyStates) -> Self {
+    fn new(cells: Arc<RouteCells>, route: Option<&Route>, shared: &Shared) -> Self {
         let targets = route.map_or(&[][..], |route| &route.targets);
         Self {
             requests: Api::ALL.map(|api| cells.requests(api.as_str())),
@@ -94,7 +116,8 @@ impl RouteHandles {
                 .iter()
                 .map(|target| cells.target(&target.name, target.credential.provider.name))
                 .collect(),
-            keys: targets.iter().map(|target| keys.of(&target.credential)).collect(),
+            keys: targets.iter().map(|target| shared.keys.of(&target.credential)).collect(),
+            health: targets.iter().map(|target| shared.healths.of(target)).collect(),
             cells,
         }
     }
@@ -110,7 +133,7 @@ impl Worker {
         seed: u64,
     ) -> Self {
         let unrouted = cells.route(&"".into(), &"".into());
-        let unrouted = Rc::new(RouteHandles::new(unrouted, None, &shared.keys));
+        let unrouted = Rc::new(RouteHandles::new(unrouted, None, &shared));
         let bound = RefCell::new(Rc::new(Bound::new(shared.table.load_full())));
         Self {
             shared,
@@ -151,7 +174,7 @@ impl Worker {
         let handles = cell.get_or_init(|| {
             let cells = self.cells.route(&route.id.namespace, &route.id.name);
             cells.retain(&|target| route.targets.iter().any(|own| *own.name == *target));
-            Rc::new(RouteHandles::new(cells, Some(route), &self.shared.keys))
+            Rc::new(RouteHandles::new(cells, Some(route), &self.shared))
         });
         Rc::clone(handles)
     }

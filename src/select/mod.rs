@@ -1,26 +1,52 @@
 //! Choosing: which target of a route, and which of its keys.
 //!
-//! Pure but for the resting times of keys, which are atomics so that every core sees a key that was
-//! just limited. The clock and the randomness are arguments. The same code will answer `explain`.
+//! Pure but for what is known of targets and keys, which are atomics, so that every core sees at once
+//! what another has learned and no request waits for a lock. The clock and the randomness are
+//! arguments. [`consider`] filters and scores, for serving and for `explain`; [`choose`] draws.
 //!
-//! The order of choice: the lowest tier that has a usable target; in it, by weight; of its keys, by
-//! weight. A target is usable when it has a weight, was not tried for this request, and has a key
-//! that does not rest (or needs none). When every key of every target rests, the one that rests the
-//! shortest is used after all: an outage of our own making would be worse than one more refusal.
+//! A request sometimes is a probe: it goes to a target that was left out as failing or slow, to see
+//! whether it still is. It is a user's request, so it goes there only when it has not failed
+//! elsewhere before, and waits no longer than [`Pick::patience`].
+//!
+//! When no target may serve, the least bad one does: an outage of our own making would be worse than
+//! one more refusal.
 
+mod average;
+mod breaker;
 mod budget;
+mod candidates;
+mod flight;
+mod health;
+mod hedge;
 mod keys;
+mod outstanding;
+mod score;
+mod states;
+mod window;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 pub use self::{
     budget::RetryBudget,
+    candidates::{Ask, Candidate, Considered, LeftOut, SloPart, Targets, Verdict, consider},
+    flight::{Flight, Turn},
+    health::{Health, Lane, Reading},
+    hedge::{HedgeBudget, hedge_after},
     keys::{KeyState, KeyStates},
+    states::Healths,
 };
-use crate::table::{Route, Target};
+use crate::table::{Strategy, Target};
+
+/// How likely a request is to probe a slow target once that is due: with little traffic, one request
+/// of ten, not each of them.
+const PROBES: f64 = 0.1;
+
+/// How much longer than the fastest a probe may take, and at least how long it may.
+const PATIENCE: f32 = 2.0;
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The keys of each target of a route, in the order of `route.targets`.
 pub type RouteKeys = [Arc<[Arc<KeyState>]>];
@@ -32,6 +58,12 @@ pub struct Pick {
     pub target: usize,
     /// Which of the credential's keys; `None` where it needs none.
     pub key: Option<PickedKey>,
+    /// Whether the target is to show that it has recovered.
+    pub probe: bool,
+    /// The longest wait for the first token of a probe, where others are known to be faster.
+    pub patience: Option<Duration>,
+    /// How many of [`SloPart::ORDER`] were given up, because no target holds them.
+    pub relaxed: usize,
 }
 
 /// A chosen key.
@@ -61,6 +93,15 @@ impl Tried {
         self.keys.push(Arc::clone(&key.state));
     }
 
+    /// Whether nothing has failed yet.
+    fn is_empty(&self) -> bool {
+        self.targets.is_empty() && self.keys.is_empty()
+    }
+
+    fn has_target(&self, target: usize) -> bool {
+        self.targets.contains(&target)
+    }
+
     fn has_key(&self, key: &Arc<KeyState>) -> bool {
         self.keys.iter().any(|tried| Arc::ptr_eq(tried, key))
     }
@@ -69,39 +110,149 @@ impl Tried {
 /// Chooses a target and a key; `None` when nothing is left to try.
 ///
 /// `random` gives numbers evenly between 0 and 1, 1 excluded.
-pub fn pick(
-    route: &Route,
-    keys: &RouteKeys,
+pub fn choose(
+    targets: Targets<'_>,
+    ask: &Ask,
     tried: &Tried,
     now: Instant,
     random: &mut dyn FnMut() -> f64,
 ) -> Option<Pick> {
-    let mut resting: Option<(Instant, usize, Option<usize>)> = None;
-    let mut usable: SmallVec<[(usize, u32); 8]> = SmallVec::new();
-    let mut tier = u8::MAX;
-    for (at, (target, states)) in route.targets.iter().zip(keys).enumerate() {
-        if target.weight == 0 || tried.targets.contains(&at) || target.tier > tier {
-            continue;
+    let found = consider(targets, ask, tried, now);
+    let probe = probe(targets, ask, tried, &found, now, random);
+    let (at, key) = match probe.or_else(|| draw(targets, &found, random)) {
+        Some(at) => (at, None),
+        None => last_resort(targets, &found, tried, now)?,
+    };
+    let target = targets.route.targets.get(at)?;
+    let keys = targets.keys.get(at)?;
+    let key = match key {
+        Some(key) => picked(keys, Some(key)),
+        None => pick_key(target, keys, tried, now, random),
+    };
+    let patience = found
+        .fastest
+        .filter(|_| probe.is_some())
+        .map(|fastest| Duration::from_secs_f32(fastest * PATIENCE).max(LEAST_PATIENCE));
+    Some(Pick { target: at, key, probe: probe.is_some(), patience, relaxed: found.relaxed })
+}
+
+/// A target that was left out as failing or slow and may be seen again, if this request is to do it.
+fn probe(
+    targets: Targets<'_>,
+    ask: &Ask,
+    tried: &Tried,
+    found: &Considered,
+    now: Instant,
+    random: &mut dyn FnMut() -> f64,
+) -> Option<usize> {
+    if !tried.is_empty() {
+        return None;
+    }
+    let policy = &targets.route.choosing.breaker;
+    found.candidates.iter().find_map(|one| {
+        let Verdict::LeftOut(why) = one.verdict else { return None };
+        let health = targets.health.get(one.at)?;
+        // A higher tier is not asked out of curiosity.
+        if targets.route.targets.get(one.at)?.tier > found.tier.unwrap_or(u8::MAX) {
+            return None;
         }
-        let Some((free, key)) = soonest(target, states, tried, now) else { continue };
-        if free > now {
-            if resting.is_none_or(|(best, ..)| free < best) {
-                resting = Some((free, at, key));
+        let millis = health.millis(now);
+        let claimed = match why {
+            LeftOut::CircuitOpen { until } => {
+                until <= now && health.breaker().claim(millis, policy)
             }
-            continue;
+            LeftOut::MissesSlo(_) | LeftOut::Slow => {
+                health.is_slow_due(ask.lane, millis, policy)
+                    && random() < PROBES
+                    && health.claim_slow(ask.lane, millis, policy)
+            }
+            LeftOut::Drained
+            | LeftOut::HigherTier
+            | LeftOut::KeysRest { .. }
+            | LeftOut::NoKey
+            | LeftOut::Silent
+            | LeftOut::Tried => false,
+        };
+        claimed.then_some(one.at)
+    })
+}
+
+/// Draws one of those that may serve: by weight alone, or the better of two that are drawn by weight
+/// from those that the strategy finds equally good. The better of two, not the best of all: what is
+/// known is a little old, and everybody running to the best one would make it the worst.
+fn draw(
+    targets: Targets<'_>,
+    found: &Considered,
+    random: &mut dyn FnMut() -> f64,
+) -> Option<usize> {
+    let choosing = &targets.route.choosing;
+    #[expect(clippy::cast_precision_loss, reason = "a percentage")]
+    let tolerance = 1.0 + choosing.tolerance_percent as f32 / 100.0;
+    let scores = found.candidates.iter().filter_map(|one| match one.verdict {
+        Verdict::Eligible { score, speed, weight } => Some((one.at, score, speed, weight)),
+        Verdict::LeftOut(_) => None,
+    });
+    let scores: SmallVec<[_; 8]> = scores.collect();
+    let worst = match choosing.strategy {
+        Strategy::Weighted => {
+            let weights: SmallVec<[(usize, f32); 8]> =
+                scores.iter().map(|(at, .., weight)| (*at, *weight)).collect();
+            return by_weight(&weights, random);
         }
-        if target.tier < tier {
-            tier = target.tier;
-            usable.clear();
+        // Speed and load are in the score themselves, so all of them take part.
+        Strategy::Fastest | Strategy::LeastBusy => f32::INFINITY,
+        Strategy::Balanced(_) | Strategy::Cheapest => {
+            scores.iter().map(|(_, score, ..)| *score).fold(f32::INFINITY, f32::min) * tolerance
         }
-        usable.push((at, target.weight));
-    }
-    if let Some(target) = weighted(&usable, random) {
-        let row = route.targets.get(target)?;
-        return Some(Pick { target, key: pick_key(row, keys.get(target)?, tried, now, random) });
-    }
-    let (_, target, key) = resting?;
-    Some(Pick { target, key: picked(keys.get(target)?, key) })
+    };
+    let equals = scores.iter().enumerate().filter(|(_, (_, score, ..))| *score <= worst);
+    let mut equals: SmallVec<[(usize, f32); 8]> =
+        equals.map(|(index, (.., weight))| (index, *weight)).collect();
+    let first = by_weight(&equals, random)?;
+    equals.retain(|(index, _)| *index != first);
+    let (at, score, speed, weight) = scores.get(first)?;
+    let Some((other, other_score, other_speed, other_weight)) =
+        by_weight(&equals, random).and_then(|second| scores.get(second))
+    else {
+        return Some(*at);
+    };
+    let (own, others) = match choosing.strategy {
+        Strategy::LeastBusy => (score, *other_score),
+        Strategy::Balanced(_) | Strategy::Cheapest | Strategy::Fastest | Strategy::Weighted => {
+            (speed, *other_speed)
+        }
+    };
+    // Of two that hardly differ, the one with less to do: that spreads better than noise.
+    let hardly = others <= own * tolerance && *own <= others * tolerance;
+    let busy =
+        |at: usize, weight: f32| found.candidates.get(at).map_or(0.0, |one| one.busy(weight));
+    let better =
+        if hardly { busy(*other, *other_weight) < busy(*at, *weight) } else { others < *own };
+    Some(if better { *other } else { *at })
+}
+
+/// The least bad of targets that may not serve: one that is silent or slow before one whose key
+/// rests or whose breaker is open, and of these the one that is free the soonest.
+fn last_resort(
+    targets: Targets<'_>,
+    found: &Considered,
+    tried: &Tried,
+    now: Instant,
+) -> Option<(usize, Option<usize>)> {
+    let rows = found.candidates.iter().filter_map(|one| {
+        let Verdict::LeftOut(why) = one.verdict else { return None };
+        let until = match why {
+            LeftOut::Silent | LeftOut::Slow | LeftOut::MissesSlo(_) => now,
+            LeftOut::CircuitOpen { until } | LeftOut::KeysRest { until } => until,
+            LeftOut::Drained | LeftOut::HigherTier | LeftOut::NoKey | LeftOut::Tried => {
+                return None;
+            }
+        };
+        let target = targets.route.targets.get(one.at)?;
+        let (_, key) = soonest(target, targets.keys.get(one.at)?, tried, now)?;
+        Some((until, target.tier, one.at, key))
+    });
+    rows.min().map(|(_, _, at, key)| (at, key))
 }
 
 /// When a target can be asked, and with which of its keys: now, or when the first of its keys has
@@ -131,11 +282,12 @@ fn pick_key(
     random: &mut dyn FnMut() -> f64,
 ) -> Option<PickedKey> {
     let rows = target.credential.keys.iter().zip(states).enumerate();
-    let usable: SmallVec<[(usize, u32); 8]> = rows
+    #[expect(clippy::cast_precision_loss, reason = "at most 1000")]
+    let usable: SmallVec<[(usize, f32); 8]> = rows
         .filter(|(_, (_, state))| !tried.has_key(state) && state.rests_until() <= now)
-        .map(|(at, (key, _))| (at, key.weight))
+        .map(|(at, (key, _))| (at, key.weight as f32))
         .collect();
-    let at = weighted(&usable, random).or_else(|| soonest(target, states, tried, now)?.1);
+    let at = by_weight(&usable, random).or_else(|| soonest(target, states, tried, now)?.1);
     picked(states, at)
 }
 
@@ -144,22 +296,16 @@ fn picked(states: &[Arc<KeyState>], at: Option<usize>) -> Option<PickedKey> {
     Some(PickedKey { at, state: Arc::clone(states.get(at)?) })
 }
 
-/// Draws one of several by weight; weights of 0 are drawn only when there is no other.
-fn weighted(candidates: &[(usize, u32)], random: &mut dyn FnMut() -> f64) -> Option<usize> {
+/// Draws one of several by weight.
+fn by_weight(candidates: &[(usize, f32)], random: &mut dyn FnMut() -> f64) -> Option<usize> {
     let (first, _) = candidates.first()?;
     if candidates.len() == 1 {
         return Some(*first);
     }
-    let total: u64 = candidates.iter().map(|(_, weight)| u64::from(*weight)).sum();
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "weights add up to less than 2^42; the product is between 0 and their sum"
-    )]
-    let mut left = (random() * total as f64) as u64;
+    let total: f64 = candidates.iter().map(|(_, weight)| f64::from(*weight)).sum();
+    let mut left = random() * total;
     for (at, weight) in candidates {
-        let weight = u64::from(*weight);
+        let weight = f64::from(*weight);
         if left < weight {
             return Some(*at);
         }

@@ -9,8 +9,8 @@ use crate::{
     dialect::Traits,
     provider,
     table::{
-        Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId, Overrides, Secret,
-        Table, Timeouts,
+        Choosing, Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId, Overrides,
+        Route, Secret, Table, Timeouts,
     },
 };
 
@@ -41,6 +41,7 @@ fn target(name: &str, tier: u8, weight: u32, keys: &[(&str, u32)]) -> Arc<Target
         name: name.into(),
         credential: Arc::new(Credential { id, provider, endpoint, keys }),
         model: "m".into(),
+        price: None,
         traits: Traits::default(),
         tier,
         weight,
@@ -63,6 +64,7 @@ fn route(targets: Vec<Arc<Target>>) -> Route {
         matches: Match::default(),
         precedence: 0,
         targets,
+        choosing: Choosing::default(),
         failover: Failover { max_attempts: 3, total_budget: SECOND, on: FailoverSet::default() },
         paused: false,
     }
@@ -73,6 +75,20 @@ fn with_keys(targets: Vec<Arc<Target>>, now: Instant) -> (Route, Vec<Arc<[Arc<Ke
     let states = KeyStates::new(now);
     let keys = targets.iter().map(|target| states.of(&target.credential)).collect();
     (route(targets), keys)
+}
+
+/// The choice of a stream when nothing is known of the targets.
+fn pick(
+    route: &Route,
+    keys: &[Arc<[Arc<KeyState>]>],
+    tried: &Tried,
+    now: Instant,
+    random: &mut dyn FnMut() -> f64,
+) -> Option<Pick> {
+    let healths = Healths::new(now);
+    let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
+    let ask = Ask { lane: Lane::Streamed, input_tokens: 100, output_tokens: 100 };
+    choose(Targets { route, keys, health: &health }, &ask, tried, now, random)
 }
 
 fn count(

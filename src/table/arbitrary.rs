@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use proptest::{collection, option, prelude::*, sample};
 
 use super::{
-    Contents, Credential, Endpoint, Failover, FailoverOn, HeaderMatch, HeaderTest, Key, Match,
-    ObjectId, Overrides, Pattern, Route, Secret, Table, Target, Timeouts,
+    Choosing, CircuitBreaker, Contents, Credential, Endpoint, Failover, FailoverOn, HeaderMatch,
+    HeaderTest, Hedge, Key, Match, ObjectId, Overrides, Pattern, Price, Route, Secret, Shares, Slo,
+    Table, Target, Timeouts, choosing,
 };
 use crate::{
     dialect::{Api, Traits, traits::Thinking},
@@ -142,8 +143,11 @@ fn target() -> impl Strategy<Value = Target> {
     let timeouts = [(); 5].map(|()| duration());
     let overrides = (collection::vec((text(), text()), 0..2), collection::vec(text(), 0..2));
     let owned = |text: Arc<str>| text.to_string();
-    (text(), text(), traits, any::<u8>(), any::<u32>(), timeouts, overrides).prop_map(
-        move |(name, model, (flags, thinking, most), tier, weight, timeouts, (set, remove))| {
+    let price = option::of(any::<[u64; 2]>().prop_map(|[input, output]| Price { input, output }));
+    let share = (any::<u32>(), price);
+    (text(), text(), traits, any::<u8>(), share, timeouts, overrides).prop_map(
+        move |(name, model, (flags, thinking, most), tier, share, timeouts, (set, remove))| {
+            let (weight, price) = share;
             Target {
                 name,
                 credential: Arc::new(Credential {
@@ -160,6 +164,7 @@ fn target() -> impl Strategy<Value = Target> {
                     keys: Vec::new(),
                 }),
                 model,
+                price,
                 traits: Traits {
                     sampling: flags[0],
                     forced_tool_choice: flags[1],
@@ -193,6 +198,46 @@ fn target() -> impl Strategy<Value = Target> {
     )
 }
 
+fn choosing() -> impl Strategy<Value = Choosing> {
+    let shares = any::<[u32; 4]>().prop_map(|[cost, first_token, per_token, load]| {
+        choosing::Strategy::Balanced(Shares { cost, first_token, per_token, load })
+    });
+    let strategy = prop_oneof![
+        shares,
+        Just(choosing::Strategy::Cheapest),
+        Just(choosing::Strategy::Fastest),
+        Just(choosing::Strategy::LeastBusy),
+        Just(choosing::Strategy::Weighted),
+    ];
+    let slo = (option::of(duration()), option::of(duration()), option::of(any::<u32>()));
+    let slo = slo.prop_map(|(first_token, per_output_token, success_per_10k)| Slo {
+        first_token,
+        per_output_token,
+        success_per_10k,
+    });
+    let breaker = (any::<[u32; 3]>(), [(); 3].map(|()| duration()));
+    let breaker = breaker.prop_map(|(counts, [cooldown, max_cooldown, ramp_up])| CircuitBreaker {
+        consecutive_failures: counts[0],
+        failure_percent: counts[1],
+        min_requests: counts[2],
+        cooldown,
+        max_cooldown,
+        ramp_up,
+    });
+    let hedge = (option::of(duration()), any::<u32>());
+    let hedge =
+        option::of(hedge.prop_map(|(after, budget_percent)| Hedge { after, budget_percent }));
+    (strategy, any::<u32>(), slo, breaker, hedge).prop_map(
+        |(strategy, tolerance_percent, slo, breaker, hedge)| Choosing {
+            strategy,
+            tolerance_percent,
+            slo,
+            breaker,
+            hedge,
+        },
+    )
+}
+
 fn route() -> impl Strategy<Value = Route> {
     let pattern = "\\*?[a-c]{0,2}\\*?".prop_map(|text| Pattern::parse(&text));
     let test = prop_oneof![
@@ -204,20 +249,23 @@ fn route() -> impl Strategy<Value = Route> {
         .prop_map(|(name, test)| HeaderMatch { name: name.parse().unwrap(), test });
     let matches = (sample::subsequence(&Api::ALL[..], 0..=2), collection::vec(header, 0..2));
     let on = sample::subsequence(&FailoverOn::ALL[..], 0..=FailoverOn::ALL.len());
-    let failover = (1..=u32::MAX, duration(), on);
+    let failover = ((1..=u32::MAX, duration(), on), choosing());
     (any::<u64>(), collection::vec(pattern, 0..3), matches, any::<i32>(), failover, any::<bool>())
-        .prop_map(|(created, models, (apis, headers), precedence, failover, paused)| Route {
-            id: nobody(),
-            created,
-            models,
-            matches: Match { apis, headers },
-            precedence,
-            targets: Vec::new(),
-            failover: Failover {
-                max_attempts: failover.0,
-                total_budget: failover.1,
-                on: failover.2.into_iter().collect(),
-            },
-            paused,
+        .prop_map(|(created, models, (apis, headers), precedence, (failover, choosing), paused)| {
+            Route {
+                id: nobody(),
+                created,
+                models,
+                matches: Match { apis, headers },
+                precedence,
+                targets: Vec::new(),
+                choosing,
+                failover: Failover {
+                    max_attempts: failover.0,
+                    total_budget: failover.1,
+                    on: failover.2.into_iter().collect(),
+                },
+                paused,
+            }
         })
 }

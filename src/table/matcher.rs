@@ -252,7 +252,7 @@ fn of_length<'a>(by_length: &'a mut Vec<(usize, ByText)>, text: &Arc<str>) -> &'
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{Failover, FailoverSet, Table};
+    use crate::table::{Choosing, Failover, FailoverSet, Table};
 
     fn route(name: &str, models: &[&str]) -> Route {
         Route {
@@ -262,6 +262,7 @@ mod tests {
             matches: Match::default(),
             precedence: 0,
             targets: Vec::new(),
+            choosing: Choosing::default(),
             failover: Failover {
                 max_attempts: 1,
                 total_budget: std::time::Duration::from_secs(1),

@@ -9,12 +9,14 @@ pub mod address;
 #[cfg(test)]
 pub(crate) mod arbitrary;
 pub mod base;
+pub mod choosing;
 #[cfg(test)]
 mod crashes;
 pub mod head;
 pub mod matcher;
 pub mod overlay;
 pub mod policy;
+pub mod price;
 pub mod publish;
 mod reference;
 pub mod secret;
@@ -26,9 +28,11 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     base::Contents,
+    choosing::{Choosing, CircuitBreaker, Hedge, Shares, Slo, Strategy},
     head::{Head, Slot, Stamp, Token},
     matcher::{HeaderMatch, HeaderTest, Match, Pattern, Specificity},
     policy::{Failover, FailoverOn, FailoverSet, Overrides, Timeouts},
+    price::Price,
     secret::Secret,
 };
 use crate::{
@@ -139,6 +143,9 @@ pub struct Route {
     /// Where it can go. Never empty unless every target was taken out, and then each request gets a
     /// clear error.
     pub targets: Vec<Arc<Target>>,
+    /// How one of them is chosen.
+    #[serde(default)]
+    pub choosing: Choosing,
     /// When to go elsewhere, and how often.
     pub failover: Failover,
     /// Answer 503 to everything.
@@ -161,6 +168,9 @@ pub struct Target {
     pub tier: u8,
     /// Share within its tier; 0 takes no traffic.
     pub weight: u32,
+    /// What its tokens cost, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
     /// How long each step may take, the route's values under the target's.
     pub timeouts: Timeouts,
     /// Fields of the upstream request to set or remove.

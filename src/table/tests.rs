@@ -149,6 +149,7 @@ fn table(routes: usize) -> Table {
             name: "only".into(),
             credential: Arc::clone(&credential),
             model: "gpt".into(),
+            price: None,
             traits: Traits::default(),
             tier: 0,
             weight: 1,
@@ -161,6 +162,7 @@ fn table(routes: usize) -> Table {
             },
             overrides: Overrides::default(),
         })],
+        choosing: Choosing::default(),
         failover: Failover { max_attempts: 1, total_budget: second, on: FailoverSet::default() },
         paused: false,
     };

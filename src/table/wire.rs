@@ -50,6 +50,31 @@ pub(super) mod millis {
     }
 }
 
+/// A duration as whole milliseconds, or none.
+pub(super) mod maybe_millis {
+    use std::time::Duration;
+
+    use super::{Deserialize, Deserializer, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde's form")]
+    pub(in crate::table) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        writer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => super::millis::serialize(duration, writer),
+            None => writer.serialize_none(),
+        }
+    }
+
+    pub(in crate::table) fn deserialize<'de, D: Deserializer<'de>>(
+        reader: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let millis = Option::<u32>::deserialize(reader)?;
+        Ok(millis.map(|millis| Duration::from_millis(millis.into())))
+    }
+}
+
 /// A provider by the name of its row: what the row says comes with the program.
 pub(super) mod provider {
     use super::{Deserializer, Serializer, parse};

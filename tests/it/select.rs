@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use trunkline::{
     dialect::Traits,
     provider,
-    select::{KeyState, KeyStates, Tried, pick},
+    select::{Ask, Healths, KeyState, KeyStates, Lane, Pick, Targets, Tried, choose},
     table::{
-        Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId, Overrides, Route,
-        Secret, Target, Timeouts,
+        Choosing, Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId, Overrides,
+        Route, Secret, Target, Timeouts,
     },
 };
 
@@ -46,6 +46,7 @@ fn target(at: usize, (tier, weight, keys): &Row) -> Arc<Target> {
         name: format!("t{at}").into(),
         credential: Arc::new(credential),
         model: "m".into(),
+        price: None,
         traits: Traits::default(),
         tier: *tier,
         weight: *weight,
@@ -71,10 +72,25 @@ fn route(rows: &[Row], now: Instant) -> (Route, Vec<Arc<[Arc<KeyState>]>>) {
         matches: Match::default(),
         precedence: 0,
         targets,
+        choosing: Choosing::default(),
         failover: Failover { max_attempts: 3, total_budget: SECOND, on: FailoverSet::default() },
         paused: false,
     };
     (route, keys)
+}
+
+/// The choice of a stream when nothing is known of the targets.
+fn pick(
+    route: &Route,
+    keys: &[Arc<[Arc<KeyState>]>],
+    tried: &Tried,
+    now: Instant,
+    random: &mut dyn FnMut() -> f64,
+) -> Option<Pick> {
+    let healths = Healths::new(now);
+    let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
+    let ask = Ask { lane: Lane::Streamed, input_tokens: 100, output_tokens: 100 };
+    choose(Targets { route, keys, health: &health }, &ask, tried, now, random)
 }
 
 /// How far drawn shares are from the wanted ones: Pearson's chi-square.

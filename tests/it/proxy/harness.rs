@@ -38,7 +38,7 @@ use trunkline::{
         state::{Shared, Worker},
         upstream::Pool,
     },
-    select::KeyStates,
+    select::{Healths, KeyStates},
 };
 
 pub const MILLIS: Duration = Duration::from_millis(1);
@@ -370,6 +370,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             table: ArcSwap::from_pointee(table),
             keys: KeyStates::new(Instant::now()),
+            healths: Healths::new(Instant::now()),
             limits,
         });
         let pool = Pool::new(true, Arc::new(RootCertStore::empty()));

@@ -1,0 +1,306 @@
+//! Every target of a route with its score, or with the reason why it is left out.
+//!
+//! The one entrance of this file, [`consider`], serves requests and answers `explain`; it draws no
+//! random number and changes nothing. What it says, in this order:
+//!
+//! 1. A target is left out that is drained, was tried for this request, or has no key that is free;
+//!    that is failing (its breaker is open); that is silent (what it owes is later than usual).
+//! 2. The lowest tier with a target left serves.
+//! 3. Of these, those that miss the SLO are left out while one holds it. When none does, the SLO is
+//!    relaxed part by part, in the order of [`SloPart::ORDER`], until one holds what is left.
+//! 4. The rest get a score, lower is better, and those far behind the fastest are left out where
+//!    speed is what counts.
+
+use std::{sync::Arc, time::Duration};
+
+use smallvec::SmallVec;
+use tokio::time::Instant;
+
+use super::{
+    RouteKeys, Tried,
+    breaker::Admit,
+    health::{Health, Lane, Reading},
+    score::score,
+    soonest,
+};
+use crate::table::{Route, Slo, Strategy, Target};
+
+/// So many usual times late, all waiting requests together, and a target is silent.
+const SILENT: f32 = 2.0;
+
+/// The share of first tokens that must come within the SLO.
+const SLO_SHARE: f32 = 0.9;
+
+/// What a target is believed to hold before it is known: so many first tokens of so many.
+const SLO_PRIOR: (f32, f32) = (19.0, 20.0);
+
+/// A route and what is known of its targets, in the order of `route.targets`.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets<'a> {
+    /// The route.
+    pub route: &'a Route,
+    /// The states of each target's keys.
+    pub keys: &'a RouteKeys,
+    /// What is known of each target.
+    pub health: &'a [Arc<Health>],
+}
+
+/// What a request is, as far as the choice is concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// Whether it is streamed.
+    pub lane: Lane,
+    /// Its input tokens, estimated.
+    pub input_tokens: u32,
+    /// The output tokens to expect.
+    pub output_tokens: u32,
+}
+
+/// A target as a request sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// Which of `route.targets`.
+    pub at: usize,
+    /// What is known of it; `None` where nothing had to be known.
+    pub reading: Option<Reading>,
+    /// What the request would cost, in nano-dollars; `None` where no price is known.
+    pub cost: Option<u64>,
+    /// Whether it may serve.
+    pub verdict: Verdict,
+}
+
+/// Whether a target may serve.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Verdict {
+    /// It may.
+    Eligible {
+        /// By the strategy; lower is better.
+        score: f32,
+        /// By speed and load alone, to decide between those that the strategy finds equal.
+        speed: f32,
+        /// Its weight, less while it comes back from a failure.
+        weight: f32,
+    },
+    /// It may not.
+    LeftOut(LeftOut),
+}
+
+/// Why a target may not serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// Its breaker is open.
+    CircuitOpen {
+        /// When it is tried again.
+        until: Instant,
+    },
+    /// Its weight is 0.
+    Drained,
+    /// A lower tier serves.
+    HigherTier,
+    /// All its keys rest.
+    KeysRest {
+        /// When the first of them is free.
+        until: Instant,
+    },
+    /// It misses the SLO, and another target does not.
+    MissesSlo(SloPart),
+    /// Every key was tried for this request.
+    NoKey,
+    /// It accepts and does not answer.
+    Silent,
+    /// It is far slower than the fastest.
+    Slow,
+    /// It was tried for this request.
+    Tried,
+}
+
+/// A part of an SLO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SloPart {
+    /// `slo.firstToken`.
+    FirstToken,
+    /// `slo.perOutputToken`.
+    PerOutputToken,
+    /// `slo.successPercent`.
+    Success,
+}
+
+impl SloPart {
+    /// Which part is given up first when no target holds all of them: a slow answer is still one.
+    pub const ORDER: [Self; 3] = [Self::PerOutputToken, Self::FirstToken, Self::Success];
+
+    /// The name in the resource.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FirstToken => "firstToken",
+            Self::PerOutputToken => "perOutputToken",
+            Self::Success => "successPercent",
+        }
+    }
+}
+
+/// Every target of a route as a request sees it.
+#[derive(Clone, Debug)]
+pub struct Considered {
+    /// In the order of `route.targets`.
+    pub candidates: SmallVec<[Candidate; 8]>,
+    /// How many of [`SloPart::ORDER`] were given up.
+    pub relaxed: usize,
+    /// The tier that serves; `None` when no target may.
+    pub tier: Option<u8>,
+    /// The expected first token of the fastest that may, in seconds, where one is known.
+    pub fastest: Option<f32>,
+}
+
+/// Filters and scores the targets of a route for a request.
+pub fn consider(targets: Targets<'_>, ask: &Ask, tried: &Tried, now: Instant) -> Considered {
+    let mut tier = None;
+    let rows = targets.route.targets.iter().zip(targets.keys).zip(targets.health);
+    let candidates = rows.enumerate().map(|(at, ((target, keys), health))| {
+        let mut one = Candidate {
+            at,
+            reading: None,
+            cost: None,
+            verdict: Verdict::Eligible { score: 0.0, speed: 0.0, weight: 0.0 },
+        };
+        match hard(targets.route, target, keys, health, ask, (at, tried, now)) {
+            Ok((reading, weight)) => {
+                one.reading = Some(reading);
+                one.cost = target.price.map(|price| {
+                    price.cost(u64::from(ask.input_tokens), u64::from(ask.output_tokens))
+                });
+                one.verdict = Verdict::Eligible { score: 0.0, speed: 0.0, weight };
+                tier = Some(tier.map_or(target.tier, |lowest: u8| lowest.min(target.tier)));
+            }
+            Err(why) => one.verdict = Verdict::LeftOut(why),
+        }
+        one
+    });
+    let mut found =
+        Considered { candidates: candidates.collect(), relaxed: 0, tier: None, fastest: None };
+    found.tier = tier;
+    for one in &mut found.candidates {
+        let target = targets.route.targets.get(one.at);
+        if one.is_eligible() && target.map(|target| target.tier) != tier {
+            one.verdict = Verdict::LeftOut(LeftOut::HigherTier);
+        }
+    }
+    let strategy = targets.route.choosing.strategy;
+    if strategy != Strategy::Weighted {
+        hold_slo(targets, ask, now, &mut found);
+        score(strategy, &mut found);
+    }
+    found
+}
+
+impl Candidate {
+    pub(super) const fn is_eligible(&self) -> bool {
+        matches!(self.verdict, Verdict::Eligible { .. })
+    }
+
+    /// The requests in flight for its weight.
+    #[expect(clippy::cast_precision_loss, reason = "small counts")]
+    pub(super) fn busy(&self, weight: f32) -> f32 {
+        self.reading.map_or(0.0, |reading| reading.in_flight as f32) / weight
+    }
+
+    /// The expected time to the first token, in seconds, what is late taken into account.
+    pub(super) fn first_token(&self, unknown: f32) -> f32 {
+        let of =
+            |reading: Reading| reading.first_token.unwrap_or(unknown) * (1.0 + reading.overdue);
+        self.reading.map_or(unknown, of)
+    }
+}
+
+/// The filters that no strategy changes. Gives what is known, and the weight.
+fn hard(
+    route: &Route,
+    target: &Target,
+    keys: &[Arc<super::KeyState>],
+    health: &Health,
+    ask: &Ask,
+    (at, tried, now): (usize, &Tried, Instant),
+) -> Result<(Reading, f32), LeftOut> {
+    if target.weight == 0 {
+        return Err(LeftOut::Drained);
+    }
+    if tried.has_target(at) {
+        return Err(LeftOut::Tried);
+    }
+    let (free, _) = soonest(target, keys, tried, now).ok_or(LeftOut::NoKey)?;
+    if free > now {
+        return Err(LeftOut::KeysRest { until: free });
+    }
+    let millis = health.millis(now);
+    let share = match health.breaker().phase().admits(millis, &route.choosing.breaker) {
+        Admit::Share(share) => share,
+        Admit::Probe => return Err(LeftOut::CircuitOpen { until: now }),
+        Admit::Until(until) => return Err(LeftOut::CircuitOpen { until: health.instant(until) }),
+    };
+    let reading = health.read(ask.lane, ask.input_tokens, millis);
+    if reading.overdue > SILENT {
+        return Err(LeftOut::Silent);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "at most 1000")]
+    let weight = target.weight as f32;
+    Ok((reading, weight * share))
+}
+
+/// Leaves out what misses the SLO, as long as something holds it.
+fn hold_slo(targets: Targets<'_>, ask: &Ask, now: Instant, found: &mut Considered) {
+    let slo = targets.route.choosing.slo;
+    if slo.is_empty() {
+        return;
+    }
+    // Of each target, where in the order the last part stands that it misses, counted from 1.
+    let missed = |one: &Candidate| {
+        let health = targets.health.get(one.at)?;
+        SloPart::ORDER.iter().rposition(|part| !holds(*part, slo, health, one, ask, now))
+    };
+    let parts = found
+        .candidates
+        .iter()
+        .map(|one| one.is_eligible().then(|| missed(one).map_or(0, |last| last + 1)));
+    let parts: SmallVec<[Option<usize>; 32]> = parts.collect();
+    found.relaxed = parts.iter().flatten().min().copied().unwrap_or(0);
+    for (one, missed) in found.candidates.iter_mut().zip(parts) {
+        if let Some(last) = missed.filter(|missed| *missed > found.relaxed)
+            && let Some(part) = SloPart::ORDER.get(last - 1)
+        {
+            one.verdict = Verdict::LeftOut(LeftOut::MissesSlo(*part));
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of at most a few hundred")]
+fn holds(
+    part: SloPart,
+    slo: Slo,
+    health: &Health,
+    one: &Candidate,
+    ask: &Ask,
+    now: Instant,
+) -> bool {
+    let within = |known: Option<f32>, limit: Duration| {
+        known.is_none_or(|known| known <= limit.as_secs_f32())
+    };
+    match part {
+        SloPart::FirstToken => slo.first_token.is_none_or(|limit| {
+            let (met, count) = health.within(ask.lane, limit);
+            let (prior_met, prior_count) = SLO_PRIOR;
+            let count = count as f32 + prior_count;
+            // Left out only when that is more than chance: one standard deviation in its favour.
+            let chance = (SLO_SHARE * (1.0 - SLO_SHARE) / count).sqrt();
+            (met + prior_met) / count + chance >= SLO_SHARE
+        }),
+        SloPart::PerOutputToken => slo
+            .per_output_token
+            .is_none_or(|limit| within(one.reading.and_then(|reading| reading.per_token), limit)),
+        SloPart::Success => slo.success_per_10k.is_none_or(|least| {
+            let (failures, results) = health.breaker().recent(health.millis(now));
+            // One failure may be an accident.
+            failures < 2
+                || u64::from(results - failures) * 10_000 >= u64::from(results) * u64::from(least)
+        }),
+    }
+}

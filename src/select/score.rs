@@ -1,0 +1,118 @@
+//! What a target is worth to a request: a number for each strategy, lower is better.
+//!
+//! Scores are never scaled by the best and worst of the candidates: another target in the list, which
+//! nobody would choose, must not change which of two others is better.
+
+use smallvec::SmallVec;
+
+use super::{
+    candidates::{Candidate, Considered, LeftOut, Verdict},
+    health::PRIOR_FIRST_TOKEN,
+};
+use crate::table::{Shares, Strategy};
+
+/// So many times slower than the fastest, and a target is left out where speed is what counts.
+const SLOW: f32 = 3.0;
+
+/// The least success that is counted with; lower ones would differ by accident only.
+const LEAST_SUCCESS: f32 = 0.02;
+
+/// The time of a token, in seconds, of a target that nothing is known of.
+const PRIOR_PER_TOKEN: f32 = 0.02;
+
+/// The least cost, in nano-dollars, that [`Strategy::Balanced`] counts with: a ten-thousandth of a
+/// cent. A target that costs nothing would otherwise win whatever its speed.
+const LEAST_COST: f32 = 1_000.0;
+
+/// Gives every target that may serve its score.
+pub(super) fn score(strategy: Strategy, found: &mut Considered) {
+    let unknown = median(found);
+    let speed = |one: &Candidate| {
+        let (waiting, success, weight) = load(one);
+        one.first_token(unknown) * (waiting + 1.0) / (success * success * weight)
+    };
+    let fastest = found.candidates.iter().filter(|one| one.is_eligible());
+    let fastest = fastest.map(|one| one.first_token(unknown)).fold(f32::INFINITY, f32::min);
+    found.fastest = fastest.is_finite().then_some(fastest);
+    let dearest = found.candidates.iter().filter_map(|one| one.cost).max();
+    // With a part of the SLO given up, what comes closest to it serves.
+    let strategy = if found.relaxed > 0 { Strategy::Fastest } else { strategy };
+    for one in &mut found.candidates {
+        let Verdict::Eligible { weight, .. } = one.verdict else { continue };
+        let speed = speed(one);
+        let score = match strategy {
+            Strategy::Balanced(shares) => balanced(one, shares, unknown, dearest),
+            Strategy::Cheapest => expected_cost(one),
+            Strategy::Fastest => speed,
+            Strategy::LeastBusy => busy(one),
+            Strategy::Weighted => 0.0,
+        };
+        let slow = one.first_token(unknown) > SLOW * fastest;
+        one.verdict = match strategy {
+            Strategy::Fastest | Strategy::LeastBusy if slow => Verdict::LeftOut(LeftOut::Slow),
+            Strategy::Balanced(_)
+            | Strategy::Cheapest
+            | Strategy::Fastest
+            | Strategy::LeastBusy
+            | Strategy::Weighted => Verdict::Eligible { score, speed, weight },
+        };
+    }
+}
+
+/// Requests that wait, success, and weight.
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
+fn load(one: &Candidate) -> (f32, f32, f32) {
+    let weight = match one.verdict {
+        Verdict::Eligible { weight, .. } => weight,
+        Verdict::LeftOut(_) => 1.0,
+    };
+    one.reading.map_or((0.0, 1.0, weight), |reading| {
+        (reading.waiting as f32, reading.success.max(LEAST_SUCCESS), weight)
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
+fn busy(one: &Candidate) -> f32 {
+    let (_, success, weight) = load(one);
+    let reading =
+        one.reading.map_or((0.0, 0.0), |reading| (reading.in_flight as f32, reading.overdue));
+    (reading.0 + 1.0) * (1.0 + reading.1) / (success * success * weight)
+}
+
+/// The cost with its failures: what fails is asked again. Without a price it is dearer than all.
+#[expect(clippy::cast_precision_loss, reason = "compared, never billed")]
+fn expected_cost(one: &Candidate) -> f32 {
+    let (_, success, _) = load(one);
+    one.cost.map_or(f32::INFINITY, |cost| cost as f32 / success)
+}
+
+/// The weighted geometric mean of cost, first token, time a token and load: twice the cost weighs as
+/// much as twice the time, in whatever unit they are. A price that is unknown counts as the dearest
+/// known, so that it neither attracts nor repels more than the worst that is known.
+#[expect(clippy::cast_precision_loss, reason = "compared, never billed")]
+fn balanced(one: &Candidate, shares: Shares, unknown: f32, dearest: Option<u64>) -> f32 {
+    let (_, success, weight) = load(one);
+    let cost = one.cost.or(dearest).map_or(LEAST_COST, |cost| (cost as f32).max(LEAST_COST));
+    let (per_token, in_flight) =
+        one.reading.map_or((None, 0), |reading| (reading.per_token, reading.in_flight));
+    let parts = [
+        (shares.cost, cost),
+        (shares.first_token, one.first_token(unknown)),
+        (shares.per_token, per_token.unwrap_or(PRIOR_PER_TOKEN)),
+        (shares.load, (in_flight as f32 + 1.0) / weight),
+    ];
+    let total: f32 = parts.iter().map(|(share, _)| *share as f32).sum();
+    let sum: f32 = parts.iter().map(|(share, value)| *share as f32 * value.ln()).sum();
+    (sum / total.max(1.0)).exp() / (success * success)
+}
+
+/// What a target is believed to need of which nothing is known: the median of the others.
+fn median(found: &Considered) -> f32 {
+    let known = found.candidates.iter().filter_map(|one| one.reading?.first_token);
+    let mut known: SmallVec<[f32; 8]> = known.collect();
+    let middle = known.len() / 2;
+    if known.is_empty() {
+        return PRIOR_FIRST_TOKEN;
+    }
+    *known.select_nth_unstable_by(middle, f32::total_cmp).1
+}
