@@ -1,5 +1,5 @@
 # The two that a newcomer needs are `make run` and `make test`.
-.PHONY: run test test-tools bench test-bench fmt fmt-check lint doc crds bench-policy
+.PHONY: run test test-tools bench test-bench fmt fmt-check lint doc crds bench-policy bench-operator
 
 FMT = cargo fmt -- --config imports_granularity=Crate,group_imports=StdExternalCrate
 
@@ -39,6 +39,10 @@ lint:
 
 doc:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --quiet
+
+# How soon a change is served and what it costs, on a real API server; long. Figures, no verdict.
+bench-operator: test-tools
+	cargo test --release --test cluster -- --ignored measure::
 
 # Writes crds/ anew from the types in src/api/.
 crds:

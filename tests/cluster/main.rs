@@ -21,6 +21,7 @@
 mod deployment;
 mod kubelet;
 mod load;
+mod measure;
 mod operator;
 mod plane;
 mod resources;
@@ -44,7 +45,10 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(1);
     if arguments.list {
         let trials = tests.into_iter().map(|(name, _)| Trial::test(name, || Ok(())));
-        return libtest_mimic::run(&arguments, trials.collect()).exit_code();
+        let measures = measure::MEASURES.into_iter();
+        let measures =
+            measures.map(|(name, _)| Trial::test(name, || Ok(())).with_ignored_flag(true));
+        return libtest_mimic::run(&arguments, trials.chain(measures).collect()).exit_code();
     }
     let Some(tools) = sandbox::inside() else {
         let error = sandbox::enter(&tools::install());
@@ -53,12 +57,16 @@ fn main() -> ExitCode {
     sandbox::furnish();
     sandbox::end_on_interrupt();
     let cluster = Arc::new(Cluster::start(&tools));
-    let trials = tests.into_iter().map(|(name, test)| {
+    // What is measured is only measured when it is asked for.
+    let tests = tests.into_iter().map(|test| (test, false));
+    let measures = measure::MEASURES.into_iter().map(|test| (test, true));
+    let trials = tests.chain(measures).map(|((name, test), ignored)| {
         let cluster = Arc::clone(&cluster);
-        Trial::test(name, move || {
+        let trial = Trial::test(name, move || {
             test(&cluster);
             Ok(())
-        })
+        });
+        trial.with_ignored_flag(ignored)
     });
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

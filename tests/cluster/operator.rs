@@ -50,18 +50,20 @@ spec: { models: [chat], precedence: -1, targets: [{ name: t, credentialRef: { na
 ";
 
 /// Starts the operators in a namespace of their own, which they also watch.
-fn start(cluster: &Cluster, namespace: &str) {
+pub fn start(cluster: &Cluster, namespace: &str) {
     cluster.kubectl(&["apply", "--server-side", "-f", "crds"]).unwrap();
     cluster
         .kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])
         .unwrap();
     cluster.namespace(namespace);
-    cluster.apply(namespace, &OPERATOR.replace("$NAMESPACE", namespace)).unwrap();
+    let manifests = OPERATOR.replace("$NAMESPACE", namespace);
+    cluster.apply(namespace, &manifests).unwrap();
     let pods = || cluster.ready_pods(namespace, "app=operator");
     eventually("two operators", SOON, pods, |pods| pods.len() == 2);
 }
 
-fn end(cluster: &Cluster, namespace: &str) {
+/// Takes away what [`start`] made.
+pub fn end(cluster: &Cluster, namespace: &str) {
     cluster.kubectl(&["delete", "namespace", namespace, "--timeout=90s"]).unwrap();
     let bound = format!("operator-{namespace}");
     for kind in ["clusterrole", "clusterrolebinding"] {
