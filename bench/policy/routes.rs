@@ -8,8 +8,8 @@ use trunkline::{
     provider,
     select::{Health, Healths, KeyState, KeyStates},
     table::{
-        Choosing, Credential, Endpoint, Failover, FailoverOn, Key, Match, ObjectId, Overrides,
-        Price, Route, Secret, Target, Timeouts,
+        Access, Choosing, Credential, Endpoint, Failover, FailoverOn, Key, Match, ObjectId,
+        Overrides, Price, Route, Secret, Target, Timeouts,
     },
 };
 
@@ -39,6 +39,7 @@ pub fn fresh(
         models: Vec::new(),
         matches: Match::default(),
         precedence: 0,
+        access: Access::of_namespace(&"bench".into()),
         choosing,
         failover: Failover {
             max_attempts: 3,

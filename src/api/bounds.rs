@@ -160,6 +160,18 @@ pub(super) fn field_names(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Names, each once, as `spec.groups`.
+pub(super) fn labels_set(generator: &mut SchemaGenerator) -> Schema {
+    let mut item = label(generator);
+    item.insert("description".to_owned(), "A name.".into());
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "items": item,
+        "x-kubernetes-list-type": "set",
+    })
+}
+
 /// Labels with values.
 pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -10,21 +10,22 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use super::{ModelRoute, ProviderCredential};
+use super::{ModelConsumer, ModelRoute, ProviderCredential};
 
 /// The formats that Kubernetes knows among those that the generator writes.
 const KNOWN_FORMATS: [&str; 2] = ["int32", "int64"];
 
 /// The definitions of all kinds. `providers` become the values that `spec.provider` may have.
 pub fn crds(providers: &[&'static str]) -> Vec<CustomResourceDefinition> {
-    let mut crds = vec![ModelRoute::crd(), ProviderCredential::crd()];
-    for root in crds.iter_mut().flat_map(schemas) {
-        tidy(root);
-    }
-    for root in crds.iter_mut().skip(1).flat_map(schemas) {
+    let mut credential = ProviderCredential::crd();
+    for root in schemas(&mut credential) {
         if let Some(provider) = field(root, "spec").and_then(|spec| field(spec, "provider")) {
             provider.enum_ = Some(providers.iter().map(|name| JSON(Value::from(*name))).collect());
         }
+    }
+    let mut crds = vec![ModelRoute::crd(), credential, ModelConsumer::crd()];
+    for root in crds.iter_mut().flat_map(schemas) {
+        tidy(root);
     }
     crds
 }

@@ -8,14 +8,20 @@
 //! No field is named `on`, `off`, `yes`, `no`, `y` or `n`: `kubectl` reads YAML 1.1, where these are
 //! truth values, and would send `"true"` instead.
 
+mod access;
 mod bounds;
 mod condition;
+mod consumer;
 mod credential;
 mod definition;
 mod route;
 
 pub use self::{
+    access::{AccessSpec, ConsumerRef, GroupRef},
     condition::{Condition, ConditionStatus},
+    consumer::{
+        ConsumerAuthSpec, ConsumerKeySpec, ModelConsumer, ModelConsumerSpec, ModelConsumerStatus,
+    },
     credential::{
         AllowedNamespaces, AllowedRoutes, ApiKeySpec, ApiKeysSpec, AuthSpec, CaBundleKind,
         CaBundleRef, CooldownSpec, EndpointSpec, LabelExpression, LabelOperator, LabelSelector,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    bounds,
+    AccessSpec, bounds,
     condition::{self, Condition},
     is_default,
 };
@@ -49,6 +49,10 @@ pub struct ModelRouteSpec {
     #[serde(default)]
     #[schemars(range(min = -1000, max = 1000))]
     pub precedence: i32,
+    /// Who may use it. When left out: every consumer of the route's own namespace, and callers
+    /// without a key where the proxy lets these in at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessSpec>,
     /// Where a request can go. The lowest tier that has a usable target serves, shared by weight.
     #[schemars(length(min = 1, max = 32), extend(
         "x-kubernetes-list-type" = "map",

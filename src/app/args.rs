@@ -116,6 +116,10 @@ pub(super) struct ServeArgs {
     /// Take plain http, loopback and private addresses as endpoints
     #[arg(long)]
     pub(super) allow_private_endpoints: bool,
+    /// Callers without the key of a `ModelConsumer`. When left out they are refused; `run` lets them in
+    /// on a loopback address as long as there is no `ModelConsumer`
+    #[arg(long, value_name = "VERDICT")]
+    pub(super) anonymous: Option<AnonymousCallers>,
     /// Threads that serve requests; one a core when 0
     #[arg(long, default_value_t = 0)]
     pub(super) workers: usize,
@@ -169,6 +173,15 @@ pub(super) struct OperatorArgs {
     /// How the process's own log looks
     #[arg(long, default_value = "text")]
     pub(super) log_format: LogFormat,
+}
+
+/// What becomes of callers without the key of a `ModelConsumer`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum AnonymousCallers {
+    /// They may use every route that has no `access`, or is for all namespaces
+    Allow,
+    /// They are refused with 401
+    Deny,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

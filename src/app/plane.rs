@@ -29,6 +29,7 @@ use super::{
 use crate::{
     observe::{AccessLog, Cells, KeySample, Metrics, Readiness, access_log, admin, telemetry},
     proxy::{
+        authenticate::Anonymous,
         drain::{self, Drain, Trigger},
         listener::{self, Event},
         service,
@@ -62,10 +63,10 @@ pub(super) struct Plane {
 }
 
 impl Plane {
-    /// A plane with an empty table.
-    pub(super) fn new() -> Result<Self, Failure> {
+    /// A plane with an empty table; `anonymous` is who is served without a key.
+    pub(super) fn new(anonymous: Anonymous) -> Result<Self, Failure> {
         let metrics = Metrics::new()?;
-        let shared = Arc::new(Shared::new(Instant::now()));
+        let shared = Arc::new(Shared::new(Instant::now(), anonymous));
         let tables = Tables { shared, metrics: metrics.clone() };
         let keys = tables.clone();
         metrics.watch_keys(move || keys.keys());

@@ -7,17 +7,18 @@ use serde::Serialize;
 
 use super::{
     Failure,
-    args::ProxyArgs,
+    args::{AnonymousCallers, ProxyArgs},
     plane::{Plane, Ports, Tables, start_log},
 };
 use crate::{
     observe::source::Source as Meter,
+    proxy::authenticate::Anonymous,
     source::{self, Version},
 };
 
 pub(super) fn proxy(args: &ProxyArgs) -> Result<(), Failure> {
     start_log(args.serve.log_format)?;
-    let plane = Plane::new()?;
+    let plane = Plane::new(anonymous(args))?;
     let meter = Meter::new(&plane.metrics)?;
     let ports = Ports::bind(args.listen, args.admin_listen, args.serve.workers)?;
     let (client, admin) = ports.addresses()?;
@@ -70,4 +71,12 @@ fn state(version: &Version, tables: &Tables) -> Option<String> {
         .collect();
     let (epoch, revision) = (version.stamp.epoch, version.stamp.revision);
     serde_json::to_string(&State { epoch, revision, hash: version.hash.as_str(), keys }).ok()
+}
+
+/// Who is served without a key: in a cluster nobody, unless it is asked for.
+fn anonymous(args: &ProxyArgs) -> Anonymous {
+    match args.serve.anonymous {
+        Some(AnonymousCallers::Allow) => Anonymous::Allow,
+        Some(AnonymousCallers::Deny) | None => Anonymous::Deny,
+    }
 }

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, thread, time::Duration};
 
 use super::{
     Failure,
-    args::{RunArgs, SimArgs},
+    args::{AnonymousCallers, RunArgs, SimArgs},
     environment,
     plane::{Plane, Ports, Tables, start_log},
     say,
@@ -14,12 +14,13 @@ use crate::{
     compile::{self, LastGood, Options},
     files::{Reader, watch},
     observe::Metrics,
-    table::Table,
+    proxy::authenticate::Anonymous,
+    table::{Caller, Table},
 };
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     start_log(args.serve.log_format)?;
-    let plane = Plane::new()?;
+    let plane = Plane::new(anonymous(args))?;
     let mut source = Manifests {
         reader: Reader::new(&args.path),
         options: Options { allow_private_endpoints: args.serve.allow_private_endpoints },
@@ -76,13 +77,22 @@ impl Manifests {
         if compiled.reports.iter().any(|report| !report.problems.is_empty()) {
             count("rejected");
         }
-        if current.revision > 0 && compiled.same_routes_as(&current) {
+        if current.revision > 0 && compiled.same_as(&current) {
             count("unchanged");
             return Ok(());
         }
         self.tables.put(&Arc::new(compiled.table));
         count("applied");
         Ok(())
+    }
+}
+
+/// Who is served without a key. On loopback only this machine can ask, so a first try needs no key.
+fn anonymous(args: &RunArgs) -> Anonymous {
+    match args.serve.anonymous {
+        Some(AnonymousCallers::Allow) => Anonymous::Allow,
+        None if args.listen.ip().is_loopback() => Anonymous::UntilConsumers,
+        Some(AnonymousCallers::Deny) | None => Anonymous::Deny,
     }
 }
 
@@ -98,7 +108,7 @@ fn banner(args: &RunArgs, table: &Table, client: Option<SocketAddr>, admin: Sock
     }
     say(&format!("  client API           http://{client}     (OpenAI and Anthropic SDKs)"));
     say(&format!("  admin                http://{admin}     /metrics /readyz"));
-    let models = table.models(crate::dialect::Api::ChatCompletions);
+    let models = table.models(crate::dialect::Api::ChatCompletions, Caller::Anonymous);
     let Some((model, _)) = models.first() else { return };
     say(&format!(
         "\nTry it:\n  curl http://{client}/v1/chat/completions -H 'content-type: application/json' \\\n    \

@@ -6,7 +6,7 @@
 //! * a `Secret` or `ConfigMap` reaches the credentials that name it;
 //! * a credential reaches the routes that name it, and, when it comes or goes, those routes of its
 //!   namespace whose report may list what there is;
-//! * a namespace's labels reach its routes;
+//! * a consumer or a namespace's labels reach every route: whom `access` lets in hangs on them;
 //! * a route reaches those that claim a name in the same way.
 //!
 //! What comes out equal to what was there keeps its place in memory, so a table after a change
@@ -18,60 +18,19 @@ use std::{
 };
 
 use super::{
-    ConditionType, LastGood, Options, Problem, Ready, Reason, Report, Snapshot, Source,
+    ConditionType, LastGood, Options, Problem, Reached, Ready, Reason, Report, Snapshot, Source,
+    Touched,
     conflict::Names,
-    credential,
+    consumer, credential,
     inherit::Inherited,
     resolve::{Known, Offer},
     route,
     settle::{Settled, about, names_any, settle, states},
 };
 use crate::{
-    api::{ModelRouteSpec, ProviderCredentialSpec},
-    table::{Credential, ObjectId, Route},
+    api::{ModelConsumerSpec, ModelRouteSpec, ProviderCredentialSpec},
+    table::{Consumers, Credential, ObjectId, Route},
 };
-
-/// Objects that came, went or changed since the last call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Touched {
-    /// `ModelRoute`s.
-    pub routes: BTreeSet<ObjectId>,
-    /// `ProviderCredential`s.
-    pub credentials: BTreeSet<ObjectId>,
-    /// `Secret`s.
-    pub secrets: BTreeSet<ObjectId>,
-    /// `ConfigMap`s.
-    pub config_maps: BTreeSet<ObjectId>,
-    /// Namespaces, by name.
-    pub namespaces: BTreeSet<Arc<str>>,
-}
-
-impl Touched {
-    /// All of our own objects.
-    pub fn everything(snapshot: &Snapshot) -> Self {
-        Self {
-            routes: snapshot.routes.keys().cloned().collect(),
-            credentials: snapshot.credentials.keys().cloned().collect(),
-            ..Self::default()
-        }
-    }
-
-    /// Whether nothing has changed.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// What a change has reached: objects that were built anew, and those that are gone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reached {
-    /// `ModelRoute`s.
-    pub routes: BTreeSet<ObjectId>,
-    /// `ProviderCredential`s.
-    pub credentials: BTreeSet<ObjectId>,
-    /// `ProviderCredential`s that other routes use now, though nothing else about them changed.
-    pub used: BTreeSet<ObjectId>,
-}
 
 /// Everything that was compiled, and how it hangs together.
 #[derive(Debug, Default)]
@@ -80,6 +39,10 @@ pub struct Compiler {
     pub(super) last: LastGood,
     offers: BTreeMap<ObjectId, Offer>,
     credential_reports: BTreeMap<ObjectId, Report>,
+    consumers: Consumers,
+    consumer_reports: BTreeMap<ObjectId, Report>,
+    /// Whether there is a consumer at all, good or bad.
+    any_consumer: bool,
     routes: BTreeMap<ObjectId, Held>,
     /// Which routes name a credential.
     users: BTreeMap<ObjectId, BTreeSet<ObjectId>>,
@@ -141,9 +104,23 @@ impl Compiler {
         self.credential_reports.get(id)
     }
 
+    /// What is said of a `ModelConsumer`.
+    pub fn consumer_report(&self, id: &ObjectId) -> Option<&Report> {
+        self.consumer_reports.get(id)
+    }
+
+    /// Who may call.
+    pub const fn consumers(&self) -> &Consumers {
+        &self.consumers
+    }
+
     /// What is said of everything.
     pub fn reports(&self) -> impl Iterator<Item = &Report> {
-        self.credential_reports.values().chain(self.routes.values().map(|held| &held.report))
+        let callers = self.consumer_reports.values();
+        self.credential_reports
+            .values()
+            .chain(callers)
+            .chain(self.routes.values().map(|held| &held.report))
     }
 
     /// The versions of a credential that are in use: the one that is written and the last good one.
@@ -162,10 +139,13 @@ impl Compiler {
     /// call.
     pub fn update(&mut self, snapshot: &Snapshot, touched: &Touched) -> Reached {
         let (credentials, mut dirty) = self.update_credentials(snapshot, touched);
-        dirty.extend(touched.routes.iter().cloned());
-        for namespace in &touched.namespaces {
-            dirty.extend(self.in_namespace(namespace).map(|(id, _)| id.clone()));
+        let consumers = self.update_consumers(snapshot, touched);
+        if !touched.consumers.is_empty() || !touched.namespaces.is_empty() {
+            // Who there is, and where, decides which names conflict and whom a route's `access` lets
+            // in, wherever the route is.
+            dirty.extend(self.routes.keys().cloned());
         }
+        dirty.extend(touched.routes.iter().cloned());
         let (mut contested, mut used) = (BTreeSet::new(), BTreeSet::new());
         for id in &dirty {
             self.rebuild(id, snapshot, &mut contested, &mut used);
@@ -176,7 +156,7 @@ impl Compiler {
         }
         let others = contested.difference(&dirty).filter_map(|id| self.routes.get(id));
         used.extend(others.flat_map(|held| &held.named).cloned());
-        Reached { routes, credentials, used }
+        Reached { routes, credentials, consumers, used }
     }
 
     /// Builds what is touched; the credentials that were, and the routes that this reaches.
@@ -259,6 +239,41 @@ impl Compiler {
         (Some(Offer { credential, allowed }), Some(report))
     }
 
+    /// Builds all consumers, if one of them or a Secret that one names is touched: a key has one owner,
+    /// so one consumer's key is another's loss. They are few.
+    fn update_consumers(&mut self, snapshot: &Snapshot, touched: &Touched) -> BTreeSet<ObjectId> {
+        let last = &self.last.consumers;
+        let mut versions = snapshot.consumers.iter().flat_map(|(id, entry)| {
+            entry.spec.iter().chain(last.get(id)).map(move |spec| (id, spec))
+        });
+        let named = |(id, spec): (&ObjectId, &Arc<ModelConsumerSpec>)| {
+            let secrets = consumer::secrets(id, spec);
+            secrets.iter().any(|name| touched.secrets.contains(name))
+        };
+        if touched.consumers.is_empty() && (touched.secrets.is_empty() || !versions.any(named)) {
+            return BTreeSet::new();
+        }
+        drop(versions);
+        self.any_consumer = !snapshot.consumers.is_empty();
+        let gone = std::mem::take(&mut self.consumer_reports).into_keys();
+        let reached = gone.chain(touched.consumers.iter().cloned()).collect();
+        let (consumers, reports) = consumer::all(snapshot, &mut self.last.consumers);
+        self.consumers = consumers;
+        let named = |report: Report| Some((report.id.clone()?, report));
+        self.consumer_reports = reports.into_iter().filter_map(named).collect();
+        reached
+    }
+
+    /// The versions of a consumer that are in use, as [`Compiler::versions`].
+    pub fn consumer_versions(
+        &self,
+        id: &ObjectId,
+        snapshot: &Snapshot,
+    ) -> Vec<Arc<ModelConsumerSpec>> {
+        let written = snapshot.consumers.get(id).and_then(|entry| entry.spec.as_ref());
+        written.into_iter().chain(self.last.consumers.get(id)).map(Arc::clone).collect()
+    }
+
     /// The routes of a namespace.
     fn in_namespace<'a>(
         &'a self,
@@ -308,8 +323,8 @@ impl Compiler {
             self.inherited.forget_route(id);
             return None;
         };
-        let Snapshot { credentials: written, namespaces, .. } = snapshot;
-        let known = Known { credentials: &self.offers, written, namespaces };
+        let Snapshot { credentials: written, consumers, namespaces, .. } = snapshot;
+        let known = Known { credentials: &self.offers, written, consumers, namespaces };
         let settled = settle(id, entry, last, |spec, problems| {
             route::build(id, spec, entry.created, known, problems)
         });
@@ -358,7 +373,7 @@ impl Compiler {
             held.served = None;
             return;
         };
-        let lost = self.names.lost(asked);
+        let lost = self.names.lost(asked, self.any_consumer);
         let mut route = asked.clone();
         route.models.retain(|name| !lost.iter().any(|(lost, _)| lost == name));
         let lost_any = !lost.is_empty();

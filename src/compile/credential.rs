@@ -7,10 +7,12 @@ use secrecy::ExposeSecret;
 use super::{
     Options, Snapshot, endpoint,
     report::{Problem, Reason},
-    value::{host_name, label, list, pause, suggestion, variable},
+    resolve,
+    secret::{self, Place},
+    value::{host_name, label, pause, suggestion},
 };
 use crate::{
-    api::{ApiKeySpec, ApiKeysSpec, CaBundleKind, CaBundleRef, ProviderCredentialSpec},
+    api::{ApiKeysSpec, CaBundleKind, CaBundleRef, ProviderCredentialSpec},
     provider::{self, PROVIDERS, Provider},
     table::{Credential, Endpoint, Key, ObjectId, Secret},
 };
@@ -50,7 +52,8 @@ pub(super) fn build(
             None
         }
     };
-    grants(spec, problems);
+    let allowed = &spec.allowed_routes.namespaces;
+    resolve::check_grant(allowed, "spec.allowedRoutes.namespaces", problems);
     let (provider, mut endpoint, keys) = (provider?, endpoint?, keys?);
     let total = spec.auth.api_key.as_ref().map_or(0, |pool| pool.keys.len());
     let (usable, shown) = (keys.len(), total == 0 || !keys.is_empty());
@@ -120,7 +123,7 @@ fn bundle(
     let found: Option<Arc<[u8]>> = match kind {
         CaBundleKind::ConfigMap => {
             let Some(map) = snapshot.config_maps.get(&object) else {
-                let (reason, message) = absent(snapshot, "ConfigMap", &object);
+                let (reason, message) = secret::absent(snapshot, "ConfigMap", &object);
                 missing(reason, message);
                 return None;
             };
@@ -128,7 +131,7 @@ fn bundle(
         }
         CaBundleKind::Secret => {
             let Some(secret) = snapshot.secrets.get(&object) else {
-                let (reason, message) = absent(snapshot, "Secret", &object);
+                let (reason, message) = secret::absent(snapshot, "Secret", &object);
                 missing(reason, message);
                 return None;
             };
@@ -139,19 +142,6 @@ fn bundle(
         missing(Reason::KeyNotFound, format!("{object} has no key `{key}`"));
     }
     found
-}
-
-/// What to say of a `Secret` or `ConfigMap` that is not there for us.
-fn absent(snapshot: &Snapshot, kind: &str, id: &ObjectId) -> (Reason, String) {
-    if snapshot.refused.contains(id) {
-        let message = format!(
-            "{kind} {id} cannot be read; give the operator's ServiceAccount the right to get, list \
-             and watch it"
-        );
-        return (Reason::RefNotReadable, message);
-    }
-    let reason = if kind == "Secret" { Reason::SecretNotFound } else { Reason::ConfigMapNotFound };
-    (reason, format!("there is no {kind} {id}"))
 }
 
 fn keys(
@@ -184,7 +174,12 @@ fn keys(
             problems.push(Problem::invalid(&format!("{field}.weight"), "must be from 0 to 1000"));
             continue;
         };
-        match secret(id, key, &field, snapshot) {
+        let place = Place { id, secret_ref: key.secret_ref.as_ref(), env: key.env.as_deref() };
+        let read = secret::read(place, &field, snapshot).and_then(|text| {
+            Secret::new(text.expose_secret())
+                .map_err(|unusable| Problem::at(Reason::KeyUnusable, &field, unusable))
+        });
+        match read {
             Ok(secret) => keys.push(Key {
                 name: key.name.as_str().into(),
                 secret,
@@ -199,71 +194,4 @@ fn keys(
         }
     }
     (sound && limited.is_some() && rejected.is_some()).then_some(keys)
-}
-
-/// The text of one key. No message repeats it.
-fn secret(
-    id: &ObjectId,
-    key: &ApiKeySpec,
-    field: &str,
-    snapshot: &Snapshot,
-) -> Result<Secret, Problem> {
-    let read = match (&key.secret_ref, &key.env) {
-        (Some(wanted), None) => {
-            let field = format!("{field}.secretRef");
-            let name = ObjectId::new(Arc::clone(&id.namespace), wanted.name.as_str());
-            let secret = snapshot.secrets.get(&name).ok_or_else(|| {
-                let (reason, message) = absent(snapshot, "Secret", &name);
-                Problem::at(reason, &field, message)
-            })?;
-            let bytes = secret.get(&wanted.key).ok_or_else(|| {
-                let there = list(secret.keys().map(String::as_str));
-                let message =
-                    format!("Secret {name} has no key `{}`; there are: {there}", wanted.key);
-                Problem::at(Reason::KeyNotFound, &field, message)
-            })?;
-            let text = std::str::from_utf8(bytes.expose_secret()).map_err(|_binary| {
-                Problem::at(Reason::KeyUnusable, &field, "the key is no text")
-            })?;
-            Secret::new(text)
-        }
-        (None, Some(name)) => {
-            let field = format!("{field}.env");
-            variable(name).map_err(|message| Problem::invalid(&field, message))?;
-            let Some(environment) = &snapshot.environment else {
-                let message = "keys come from Secrets here; only manifests in files may name the \
-                               environment";
-                return Err(Problem::at(Reason::EnvironmentNotAllowed, &field, message));
-            };
-            let text = environment.get(name).ok_or_else(|| {
-                let message = format!("the environment variable {name} is not set");
-                Problem::at(Reason::VariableNotSet, &field, message)
-            })?;
-            Secret::new(text.expose_secret())
-        }
-        (Some(_), Some(_)) | (None, None) => {
-            return Err(Problem::invalid(field, "give exactly one of `secretRef` and `env`"));
-        }
-    };
-    read.map_err(|unusable| Problem::at(Reason::KeyUnusable, field, unusable))
-}
-
-/// Whether the grant makes sense.
-fn grants(spec: &ProviderCredentialSpec, problems: &mut Vec<Problem>) {
-    use crate::api::{LabelOperator, NamespacesFrom};
-    const FIELD: &str = "spec.allowedRoutes.namespaces";
-    let allowed = &spec.allowed_routes.namespaces;
-    if (allowed.from == NamespacesFrom::Selector) != allowed.selector.is_some() {
-        let message = "`selector` goes with `from: Selector`, and only with it";
-        problems.push(Problem::invalid(FIELD, message));
-    }
-    let expressions = allowed.selector.iter().flat_map(|selector| &selector.match_expressions);
-    for (at, expression) in expressions.enumerate() {
-        let listed = matches!(expression.operator, LabelOperator::In | LabelOperator::NotIn);
-        if listed != expression.values.is_some() {
-            let field = format!("{FIELD}.selector.matchExpressions[{at}]");
-            let message = "`In` and `NotIn` need `values`, `Exists` and `DoesNotExist` take none";
-            problems.push(Problem::invalid(&field, message));
-        }
-    }
 }

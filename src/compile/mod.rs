@@ -4,7 +4,9 @@
 //! ProviderCredential ─┬─ Secret, ConfigMap ─► Credential ─┐
 //!                     └─ allowedRoutes ─────────────┐     │
 //! ModelRoute ─► targets[].credentialRef ────────────┴──► Target ─► Route ─► names ─► Table
-//!             (route.rs)      (resolve.rs)      (credential.rs)      (conflict.rs)
+//!             (route.rs)      (resolve.rs)      (credential.rs)      (conflict.rs)      ▲
+//! ModelConsumer ─► Secret ─► Consumer ─► each key has one owner ────────────────────────┘
+//!             (consumer.rs)
 //! ```
 //!
 //! Pure, total and deterministic: any set of objects gives a table, and the same set gives the same
@@ -18,8 +20,10 @@
 //! [`compile`] does everything in one go; a [`Compiler`] remembers, and does again only what a change
 //! reaches.
 
+mod access;
 mod compiler;
 mod conflict;
+mod consumer;
 mod credential;
 mod endpoint;
 mod inherit;
@@ -27,20 +31,23 @@ pub mod render;
 pub mod report;
 mod resolve;
 mod route;
+mod secret;
 mod settle;
 pub mod snapshot;
+mod touched;
 pub mod value;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use self::{
-    compiler::{Compiler, Reached, Touched},
+    compiler::Compiler,
     report::{Condition, ConditionType, Problem, Ready, Reason, Report, TargetState},
     settle::named,
     snapshot::{Entry, Snapshot, Source},
+    touched::{Reached, Touched},
 };
 use crate::{
-    api::{ModelRouteSpec, ProviderCredentialSpec},
+    api::{ModelConsumerSpec, ModelRouteSpec, ProviderCredentialSpec},
     provider::PROVIDERS,
     table::{ObjectId, Table},
 };
@@ -62,6 +69,7 @@ pub struct Options {
 pub struct LastGood {
     routes: BTreeMap<ObjectId, Arc<ModelRouteSpec>>,
     credentials: BTreeMap<ObjectId, Arc<ProviderCredentialSpec>>,
+    consumers: BTreeMap<ObjectId, Arc<ModelConsumerSpec>>,
 }
 
 /// The result.
@@ -69,15 +77,14 @@ pub struct LastGood {
 pub struct Compiled {
     /// What the proxy runs on.
     pub table: Table,
-    /// One a `ModelRoute`, `ProviderCredential` and thing that could not be read, in order of file
-    /// and line.
+    /// One an object of ours and thing that could not be read, in order of file and line.
     pub reports: Vec<Report>,
 }
 
 impl Compiled {
-    /// Whether a table has the very same routes, whatever its revision: then nothing is published.
-    pub fn same_routes_as(&self, table: &Table) -> bool {
-        self.table.routes() == table.routes()
+    /// Whether a table says the very same, whatever its revision: then nothing is published.
+    pub fn same_as(&self, table: &Table) -> bool {
+        self.table.routes() == table.routes() && self.table.consumers() == table.consumers()
     }
 }
 
@@ -90,13 +97,15 @@ pub fn compile(
     last: &mut LastGood,
 ) -> Compiled {
     last.routes.retain(|id, _| snapshot.routes.contains_key(id));
+    last.consumers.retain(|id, _| snapshot.consumers.contains_key(id));
     last.credentials.retain(|id, _| snapshot.credentials.contains_key(id));
     let mut compiler = Compiler::new(options, std::mem::take(last));
     compiler.update(snapshot, &Touched::everything(snapshot));
     let mut reports = snapshot.unread.clone();
     reports.extend(compiler.reports().cloned());
     reports.sort_by(|a, b| order(a).cmp(&order(b)));
-    let table = Table::of_shared(revision, compiler.served().map(Arc::clone).collect());
+    let table = Table::of_shared(revision, compiler.served().map(Arc::clone).collect())
+        .with_consumers(compiler.consumers().clone());
     *last = compiler.last;
     Compiled { table, reports }
 }

@@ -6,17 +6,19 @@ use proptest::prelude::*;
 use secrecy::SecretSlice;
 
 use super::*;
-use crate::api::{ModelRouteSpec, ProviderCredentialSpec};
+use crate::api::{ModelConsumerSpec, ModelRouteSpec, ProviderCredentialSpec};
 
 /// One edit in a world of few names, so that edits meet.
 #[derive(Clone, Debug)]
 enum Edit {
     Route(ObjectId, u64, Box<ModelRouteSpec>),
     Credential(ObjectId, Box<ProviderCredentialSpec>),
+    Consumer(ObjectId, u64, Box<ModelConsumerSpec>),
     Secret(ObjectId, &'static str),
     Namespace(&'static str, &'static str),
     DeleteRoute(ObjectId),
     DeleteCredential(ObjectId),
+    DeleteConsumer(ObjectId),
     DeleteSecret(ObjectId),
 }
 
@@ -31,8 +33,14 @@ fn route() -> impl Strategy<Value = ModelRouteSpec> {
         prop::collection::vec(prop::sample::select(vec!["m", "n", "o*", "not good"]), 1..3);
     let targets = prop::collection::vec(id(&["x", "y", "z"]), 1..3);
     let matches = prop::sample::select(vec!["", "apis: [Messages]"]);
-    (models, targets, matches, -1..2_i32, any::<bool>()).prop_map(
-        |(models, targets, matches, precedence, paused)| {
+    let access = prop::sample::select(vec![
+        "",
+        "consumers: [{ name: c }]",
+        "groups: [{ name: blue }]",
+        "namespaces: { from: Selector, selector: { matchLabels: { team: blue } } }",
+    ]);
+    (models, targets, matches, access, -1..2_i32, any::<bool>()).prop_map(
+        |(models, targets, matches, access, precedence, paused)| {
             let targets = targets.iter().enumerate().map(|(at, ObjectId { namespace, name })| {
                 format!(
                     "{{ name: t{at}, model: up, credentialRef: {{ name: {name}, namespace: {namespace} }} }}"
@@ -41,7 +49,8 @@ fn route() -> impl Strategy<Value = ModelRouteSpec> {
             let (models, targets) = (models.join(", "), targets.collect::<Vec<_>>().join(", "));
             let text = format!(
                 "{{ models: [{models}], match: {{ {matches} }}, precedence: {precedence}, paused: \
-                 {paused}, targets: [{targets}] }}"
+                 {paused}, targets: [{targets}]{} }}",
+                if access.is_empty() { String::new() } else { format!(", access: {{ {access} }}") }
             );
             serde_yaml::from_str(&text).unwrap()
         },
@@ -69,7 +78,19 @@ fn credential() -> impl Strategy<Value = ProviderCredentialSpec> {
     })
 }
 
+fn consumer() -> impl Strategy<Value = ModelConsumerSpec> {
+    let group = prop::sample::select(vec!["blue", "not good"]);
+    (group, prop::sample::select(vec!["s", "t"])).prop_map(|(group, secret)| {
+        let text = format!(
+            "{{ groups: ['{group}'], auth: {{ apiKeys: [{{ name: k, secretRef: {{ name: {secret}, key: \
+             k }} }}] }} }}"
+        );
+        serde_yaml::from_str(&text).unwrap()
+    })
+}
+
 fn edit() -> impl Strategy<Value = Edit> {
+    let consumers = || id(&["c", "d"]);
     let routes = || id(&["p", "q", "r"]);
     let credentials = || id(&["x", "y", "z"]);
     let secrets = || id(&["s", "t"]);
@@ -77,10 +98,13 @@ fn edit() -> impl Strategy<Value = Edit> {
         4 => (routes(), 0..2_u64, route())
             .prop_map(|(id, created, spec)| Edit::Route(id, created, Box::new(spec))),
         3 => (credentials(), credential()).prop_map(|(id, spec)| Edit::Credential(id, Box::new(spec))),
-        2 => (secrets(), prop::sample::select(vec!["one", "two", " "]))
+        2 => (secrets(), prop::sample::select(vec!["sixteen characters", "another key of ours", " "]))
             .prop_map(|(id, value)| Edit::Secret(id, value)),
         1 => (prop::sample::select(vec!["a", "b"]), prop::sample::select(vec!["blue", "red"]))
             .prop_map(|(namespace, team)| Edit::Namespace(namespace, team)),
+        2 => (consumers(), 0..2_u64, consumer())
+            .prop_map(|(id, created, spec)| Edit::Consumer(id, created, Box::new(spec))),
+        1 => consumers().prop_map(Edit::DeleteConsumer),
         1 => routes().prop_map(Edit::DeleteRoute),
         1 => credentials().prop_map(Edit::DeleteCredential),
         1 => secrets().prop_map(Edit::DeleteSecret),
@@ -101,6 +125,14 @@ fn make(edit: Edit, snapshot: &mut Snapshot, touched: &mut Touched) {
         Edit::Credential(id, spec) => {
             snapshot.credentials.insert(id.clone(), entry(*spec, 0));
             touched.credentials.insert(id);
+        }
+        Edit::Consumer(id, created, spec) => {
+            snapshot.consumers.insert(id.clone(), entry(*spec, created));
+            touched.consumers.insert(id);
+        }
+        Edit::DeleteConsumer(id) => {
+            snapshot.consumers.remove(&id);
+            touched.consumers.insert(id);
         }
         Edit::Secret(id, value) => {
             let value = SecretSlice::from(value.as_bytes().to_vec());
@@ -155,6 +187,7 @@ proptest! {
             let whole = compile(&snapshot, options, 1, &mut last);
             let table = Table::of_shared(1, compiler.served().map(Arc::clone).collect());
             prop_assert_eq!(table.routes(), whole.table.routes());
+            prop_assert_eq!(compiler.consumers(), whole.table.consumers());
             prop_assert_eq!(reports(compiler.reports()), whole.reports);
             // What was not reached is the very same, and what is equal stays where it is.
             for route in compiler.served() {

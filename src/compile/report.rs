@@ -65,6 +65,8 @@ pub enum Reason {
     ResolvedRefs,
     /// There is no such `ConfigMap`.
     ConfigMapNotFound,
+    /// There is no such consumer.
+    ConsumerNotFound,
     /// There is no such credential.
     CredentialNotFound,
     /// The credential is there, and was not accepted or has nothing to connect with.
@@ -73,6 +75,8 @@ pub enum Reason {
     EnvironmentNotAllowed,
     /// The `Secret` or `ConfigMap` has no such key.
     KeyNotFound,
+    /// The key belongs to another consumer.
+    KeyTaken,
     /// The key is there and cannot be used.
     KeyUnusable,
     /// The credential's owner does not allow it, or there is none: which of the two is not told.
@@ -114,10 +118,12 @@ impl Reason {
             Self::UnsupportedValue => "UnsupportedValue",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::ConfigMapNotFound => "ConfigMapNotFound",
+            Self::ConsumerNotFound => "ConsumerNotFound",
             Self::CredentialNotFound => "CredentialNotFound",
             Self::CredentialNotReady => "CredentialNotReady",
             Self::EnvironmentNotAllowed => "EnvironmentNotAllowed",
             Self::KeyNotFound => "KeyNotFound",
+            Self::KeyTaken => "KeyTaken",
             Self::KeyUnusable => "KeyUnusable",
             Self::RefNotPermitted => "RefNotPermitted",
             Self::RefNotReadable => "RefNotReadable",
@@ -146,10 +152,12 @@ impl Reason {
             | Self::UnsupportedValue => ConditionType::Accepted,
             Self::ResolvedRefs
             | Self::ConfigMapNotFound
+            | Self::ConsumerNotFound
             | Self::CredentialNotFound
             | Self::CredentialNotReady
             | Self::EnvironmentNotAllowed
             | Self::KeyNotFound
+            | Self::KeyTaken
             | Self::KeyUnusable
             | Self::RefNotPermitted
             | Self::RefNotReadable
@@ -207,7 +215,7 @@ pub struct Ready {
     pub status: bool,
     /// Why, or why not.
     pub reason: Reason,
-    /// Targets of a route or keys of a credential that can be used.
+    /// Targets of a route or keys of a credential or consumer that can be used.
     pub usable: usize,
     /// How many it asks for.
     pub total: usize,

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::{
         AllowedNamespaces, CredentialRef, LabelExpression, LabelOperator, LabelSelector,
-        NamespacesFrom, ProviderCredentialSpec,
+        ModelConsumerSpec, NamespacesFrom, ProviderCredentialSpec,
     },
     table::{Credential, ObjectId},
 };
@@ -40,6 +40,8 @@ pub(super) struct Known<'a> {
     pub(super) credentials: &'a BTreeMap<ObjectId, Offer>,
     /// All that were written.
     pub(super) written: &'a BTreeMap<ObjectId, Entry<ProviderCredentialSpec>>,
+    /// All consumers that were written.
+    pub(super) consumers: &'a BTreeMap<ObjectId, Entry<ModelConsumerSpec>>,
     /// Labels by namespace.
     pub(super) namespaces: &'a BTreeMap<String, Labels>,
 }
@@ -95,7 +97,7 @@ impl Known<'_> {
     }
 
     /// Whether a route in `namespace` may use what is `allowed`, from another namespace than its own.
-    fn permits(&self, allowed: &AllowedNamespaces, namespace: &str) -> bool {
+    pub(super) fn permits(&self, allowed: &AllowedNamespaces, namespace: &str) -> bool {
         match (allowed.from, &allowed.selector) {
             (NamespacesFrom::All, _) => true,
             (NamespacesFrom::Same, _) | (NamespacesFrom::Selector, None) => false,
@@ -110,6 +112,23 @@ impl Known<'_> {
                 };
                 selects(selector, value)
             }
+        }
+    }
+}
+
+/// Whether a grant makes sense.
+pub(super) fn check_grant(allowed: &AllowedNamespaces, field: &str, problems: &mut Vec<Problem>) {
+    if (allowed.from == NamespacesFrom::Selector) != allowed.selector.is_some() {
+        let message = "`selector` goes with `from: Selector`, and only with it";
+        problems.push(Problem::invalid(field, message));
+    }
+    let expressions = allowed.selector.iter().flat_map(|selector| &selector.match_expressions);
+    for (at, expression) in expressions.enumerate() {
+        let listed = matches!(expression.operator, LabelOperator::In | LabelOperator::NotIn);
+        if listed != expression.values.is_some() {
+            let field = format!("{field}.selector.matchExpressions[{at}]");
+            let message = "`In` and `NotIn` need `values`, `Exists` and `DoesNotExist` take none";
+            problems.push(Problem::invalid(&field, message));
         }
     }
 }

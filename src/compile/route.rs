@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
+    access,
     report::Problem,
     resolve::Known,
     value::{duration, header_name, header_value, label, model_pattern, upstream_model},
@@ -40,6 +41,7 @@ pub(super) fn build(
     let matches = matches(&spec.matches, problems);
     let timeouts = timeouts(&spec.timeouts, problems);
     let failover = failover(&spec.failover, problems);
+    let access = access::build(id, spec.access.as_ref(), known, problems);
     if !spec.targets.iter().any(|target| target.weight > 0) {
         let message = "at least one target needs a weight above 0";
         problems.push(Problem::invalid("spec.targets", message));
@@ -73,6 +75,7 @@ pub(super) fn build(
         models,
         matches: matches?,
         precedence: spec.precedence,
+        access: access?,
         targets,
         choosing: Choosing::default(),
         failover: failover?,

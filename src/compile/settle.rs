@@ -6,9 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    Entry, Problem, Ready, Reason, Report, Source, compiler::Touched, report::TargetState,
-};
+use super::{Entry, Problem, Ready, Reason, Report, Source, Touched, report::TargetState};
 use crate::{
     api::{CaBundleKind, ProviderCredentialSpec},
     table::{ObjectId, Route},

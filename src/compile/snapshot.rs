@@ -12,7 +12,7 @@ use secrecy::{SecretSlice, SecretString};
 
 use super::report::{Problem, Report};
 use crate::{
-    api::{ModelRouteSpec, ProviderCredentialSpec},
+    api::{ModelConsumerSpec, ModelRouteSpec, ProviderCredentialSpec},
     table::ObjectId,
 };
 
@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub routes: BTreeMap<ObjectId, Entry<ModelRouteSpec>>,
     /// `ProviderCredential`s.
     pub credentials: BTreeMap<ObjectId, Entry<ProviderCredentialSpec>>,
+    /// `ModelConsumer`s.
+    pub consumers: BTreeMap<ObjectId, Entry<ModelConsumerSpec>>,
     /// `Secret`s, decoded.
     pub secrets: BTreeMap<ObjectId, BTreeMap<String, SecretSlice<u8>>>,
     /// `ConfigMap`s.

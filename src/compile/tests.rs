@@ -4,7 +4,10 @@
 use secrecy::SecretString;
 
 use super::*;
-use crate::{dialect::Api, table::ObjectId};
+use crate::{
+    dialect::Api,
+    table::{Caller, Digest, Namespaces, ObjectId},
+};
 
 const OPTIONS: Options = Options { allow_private_endpoints: false };
 
@@ -67,7 +70,8 @@ fn ready(compiled: &Compiled, name: &str) -> Reason {
 
 /// The route that serves a model name, as `namespace/name`.
 fn owner(compiled: &Compiled, model: &str) -> Option<String> {
-    let route = compiled.table.find(Api::Messages, model, &http::HeaderMap::new())?;
+    let route =
+        compiled.table.find(Api::Messages, model, &http::HeaderMap::new(), Caller::Anonymous)?;
     Some(route.id.to_string())
 }
 
@@ -102,12 +106,12 @@ fn an_invalid_update_keeps_the_last_good_version_until_the_object_is_deleted() {
     let good = objects.compile();
     objects.route("chat", &to("{ name: anthropic }", "'two words'"));
     let bad = objects.compile();
-    assert!(good.same_routes_as(&bad.table));
+    assert!(good.same_as(&bad.table));
     assert_eq!(ready(&bad, "chat"), Reason::LastGood);
     assert!(bad.reports.iter().any(|report| report.lines().any(|l| l.ends_with("serves)"))));
     // A second bad update does not become the last good version.
     objects.route("chat", &to("{ name: anthropic }", "'*a*'"));
-    assert!(good.same_routes_as(&objects.compile().table));
+    assert!(good.same_as(&objects.compile().table));
     objects.snapshot.routes.clear();
     assert_eq!(objects.compile().table.routes().len(), 0);
     objects.route("chat", &to("{ name: anthropic }", "'two words'"));
@@ -120,7 +124,7 @@ fn an_invalid_credential_keeps_its_routes_served() {
     let good = objects.compile();
     objects.credential("anthropic", "{ provider: Antropic, auth: { none: {} } }");
     let bad = objects.compile();
-    assert!(good.same_routes_as(&bad.table));
+    assert!(good.same_as(&bad.table));
     assert_eq!((ready(&bad, "anthropic"), ready(&bad, "chat")), (Reason::LastGood, Reason::Ready));
 }
 
@@ -237,13 +241,121 @@ fn the_environment_gives_keys_only_where_manifests_are_files() {
     assert!(!format!("{compiled:?}").contains("canary"));
 }
 
+fn caller(secret: &str) -> String {
+    format!("{{ auth: {{ apiKeys: [{{ name: k, secretRef: {{ name: {secret}, key: k }} }}] }} }}")
+}
+
+impl Objects {
+    fn consumer(&mut self, name: &str, secret: &str) {
+        self.snapshot.consumers.insert(id(name), entry(&caller(secret)));
+    }
+
+    fn secret(&mut self, name: &str, key: &str) {
+        let data = [("k".to_owned(), key.as_bytes().to_vec().into())].into();
+        self.snapshot.secrets.insert(id(name), data);
+    }
+
+    /// Whose key this is.
+    fn whose(&mut self, key: &str) -> Option<String> {
+        let compiled = self.compile();
+        let (consumer, _) = compiled.table.consumers().find(&Digest::of(key.as_bytes()))?;
+        Some(consumer.id.to_string())
+    }
+}
+
+const KEY: &str = "tk-canary-0123456789";
+
+#[test]
+fn a_key_belongs_to_the_older_of_two_consumers() {
+    let mut objects = Objects::default();
+    objects.secret("s", KEY);
+    objects.consumer("a", "s");
+    objects.consumer("b", "s");
+    assert_eq!(objects.whose(KEY).as_deref(), Some("default/a"), "the first name");
+    objects.snapshot.consumers.get_mut(&id("a")).unwrap().created = 5;
+    assert_eq!(objects.whose(KEY).as_deref(), Some("default/b"), "the older");
+    let compiled = objects.compile();
+    assert_eq!(ready(&compiled, "a"), Reason::NoUsableKey);
+    assert!(!format!("{compiled:?}").contains("canary"));
+    objects.snapshot.consumers.remove(&id("b"));
+    assert_eq!(objects.whose(KEY).as_deref(), Some("default/a"), "the other one is gone");
+}
+
+#[test]
+fn a_rotated_key_counts_at_once_also_for_a_consumer_whose_last_edit_was_bad() {
+    let mut objects = Objects::default();
+    objects.secret("s", KEY);
+    objects.consumer("a", "s");
+    assert_eq!(objects.whose(KEY).as_deref(), Some("default/a"));
+    let bad = entry("{ groups: [two words], auth: { apiKeys: [] } }");
+    objects.snapshot.consumers.insert(id("a"), bad);
+    assert_eq!(objects.whose(KEY).as_deref(), Some("default/a"), "the last good version");
+    assert_eq!(ready(&objects.compile(), "a"), Reason::LastGood);
+    objects.secret("s", "tk-another-0123456789");
+    assert_eq!(objects.whose(KEY), None);
+    assert_eq!(objects.whose("tk-another-0123456789").as_deref(), Some("default/a"));
+}
+
+/// The door stays closed when the only consumer is one that was never good.
+#[test]
+fn a_consumer_is_in_the_table_also_when_it_is_not_accepted() {
+    let mut objects = Objects::default();
+    assert!(objects.compile().table.consumers().all().is_empty());
+    objects.snapshot.consumers.insert(id("a"), entry("{ auth: { apiKeys: [] } }"));
+    let compiled = objects.compile();
+    assert!(compiled.table.consumers().all()[0].keys.is_empty());
+    assert_eq!(ready(&compiled, "a"), Reason::NotAccepted);
+    // Routes are the same, and the table is not.
+    assert!(!compiled.same_as(&Objects::default().compile().table));
+}
+
+#[test]
+fn two_namespaces_may_use_one_name_once_there_are_consumers_to_tell_apart() {
+    let mut objects = chat();
+    objects.credential("team/own", ANTHROPIC);
+    objects.route("team/chat", &to("{ name: own }", "chat"));
+    assert_eq!(ready(&objects.compile(), "team/chat"), Reason::NameTaken);
+    objects.secret("s", KEY);
+    objects.consumer("a", "s");
+    let compiled = objects.compile();
+    assert_eq!(ready(&compiled, "team/chat"), Reason::Ready);
+    assert_eq!(compiled.table.routes().len(), 2);
+}
+
+#[test]
+fn a_selector_of_access_is_resolved_to_the_namespaces_that_have_consumers() {
+    let mut objects = chat();
+    objects.secret("team/s", KEY);
+    objects.consumer("team/a", "s");
+    let selected = |labels: &str| {
+        to("{ name: anthropic }", "chat").replacen(
+            '{',
+            &format!(
+                "{{ access: {{ namespaces: {{ from: Selector, selector: {{ matchLabels: {labels} }} }} }},"
+            ),
+            1,
+        )
+    };
+    objects.snapshot.namespaces.insert("team".to_owned(), [("a".into(), "b".into())].into());
+    for (labels, expected) in [("{ a: b }", vec!["team"]), ("{ a: c }", vec![])] {
+        objects.route("chat", &selected(labels));
+        let access = objects.compile().table.routes()[0].access.clone();
+        assert_eq!(
+            access.namespaces,
+            Namespaces::These(expected.into_iter().map(Into::into).collect()),
+            "{labels}"
+        );
+        assert!(!access.anonymous);
+    }
+}
+
 #[test]
 fn an_unchanged_snapshot_gives_the_same_routes_under_any_revision() {
     let mut objects = chat();
     let first = objects.compile();
     let second = compile(&objects.snapshot, OPTIONS, 7, &mut objects.last);
     assert_eq!(second.table.revision, 7);
-    assert!(second.same_routes_as(&first.table));
+    assert!(second.same_as(&first.table));
 }
 
 /// A fleet's worth of routes is a matter of milliseconds, not of their square.

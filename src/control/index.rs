@@ -15,28 +15,21 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
+    about::{About, differs, note},
     kind::{Kind, Scope},
+    named::{scopes, secrets},
     object::{Declared, Object, Proxy},
+    progress::Key,
     watch::{Change, News, Told},
 };
 use crate::{
-    api::{ModelRouteStatus, ProviderCredentialSpec, ProviderCredentialStatus},
-    compile::{Entry, Snapshot, Touched, named},
+    api::{
+        ModelConsumerSpec, ModelConsumerStatus, ModelRouteStatus, ProviderCredentialSpec,
+        ProviderCredentialStatus,
+    },
+    compile::{Snapshot, Touched},
     table::ObjectId,
 };
-
-/// What is known of an object of ours beside what `compile` looks at.
-#[derive(Clone, Debug)]
-pub struct About<T> {
-    /// Tells it from an earlier object of the same name.
-    pub uid: String,
-    /// Which version of the specification is known.
-    pub generation: i64,
-    /// When this version was first seen.
-    pub seen: Instant,
-    /// What its status says now.
-    pub status: T,
-}
 
 /// Which watches must begin and end.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -59,6 +52,14 @@ enum Known {
 }
 
 type Credential = Declared<ProviderCredentialSpec, ProviderCredentialStatus>;
+type Consumer = Declared<ModelConsumerSpec, ModelConsumerStatus>;
+
+/// An object whose references are on their way.
+#[derive(Debug)]
+enum Held {
+    Consumer(Box<Consumer>),
+    Credential(Box<Credential>),
+}
 
 /// Everything that was told.
 #[derive(Debug, Default)]
@@ -68,21 +69,21 @@ pub struct Index {
     touched: Touched,
     routes: BTreeMap<ObjectId, About<ModelRouteStatus>>,
     credentials: BTreeMap<ObjectId, About<ProviderCredentialStatus>>,
+    consumers: BTreeMap<ObjectId, About<ModelConsumerStatus>>,
     proxies: BTreeMap<ObjectId, Proxy>,
     scopes: BTreeMap<Scope, Known>,
-    /// Credentials whose references are on their way.
-    waiting: BTreeMap<ObjectId, Box<Credential>>,
-    /// What each credential names, and who names it.
-    wants: BTreeMap<ObjectId, BTreeSet<Scope>>,
-    wanted: BTreeMap<Scope, BTreeSet<ObjectId>>,
-    /// Credentials that are published with keys: until everything was known once, a refusal to show
-    /// their Secrets is not taken for an answer.
-    guarded: BTreeSet<ObjectId>,
+    waiting: BTreeMap<Key, Held>,
+    /// What each object names, and who names it.
+    wants: BTreeMap<Key, BTreeSet<Scope>>,
+    wanted: BTreeMap<Scope, BTreeSet<Key>>,
+    /// What is published with keys: until everything was known once, a refusal to show their Secrets
+    /// is not taken for an answer.
+    guarded: BTreeSet<Key>,
 }
 
 impl Index {
-    /// Knows nothing, and waits for these scopes. `published` are the credentials that are in use.
-    pub fn new(scopes: &[Scope], published: BTreeSet<ObjectId>) -> Self {
+    /// Knows nothing, and waits for these scopes. `published` are the objects whose keys are in use.
+    pub fn new(scopes: &[Scope], published: BTreeSet<Key>) -> Self {
         let scopes = scopes.iter().map(|scope| (scope.clone(), Known::Asked)).collect();
         Self { scopes, guarded: published, ..Self::default() }
     }
@@ -120,9 +121,17 @@ impl Index {
         self.credentials.get(id)
     }
 
-    /// All of either.
-    pub fn ids(&self) -> (impl Iterator<Item = &ObjectId>, impl Iterator<Item = &ObjectId>) {
-        (self.routes.keys(), self.credentials.keys())
+    /// What is known of a `ModelConsumer`.
+    pub fn consumer(&self, id: &ObjectId) -> Option<&About<ModelConsumerStatus>> {
+        self.consumers.get(id)
+    }
+
+    /// Every object that has a status.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        let of = |kind| move |id: &ObjectId| (kind, id.clone());
+        let routes = self.routes.keys().map(of(Kind::ModelRoute));
+        let credentials = self.credentials.keys().map(of(Kind::ProviderCredential));
+        routes.chain(credentials).chain(self.consumers.keys().map(of(Kind::ModelConsumer)))
     }
 
     /// The proxies.
@@ -140,6 +149,13 @@ impl Index {
     /// As [`Index::wrote_route`].
     pub fn wrote_credential(&mut self, id: &ObjectId, uid: &str, status: ProviderCredentialStatus) {
         if let Some(about) = self.credentials.get_mut(id).filter(|about| about.uid == uid) {
+            about.status = status;
+        }
+    }
+
+    /// As [`Index::wrote_route`].
+    pub fn wrote_consumer(&mut self, id: &ObjectId, uid: &str, status: ModelConsumerStatus) {
+        if let Some(about) = self.consumers.get_mut(id).filter(|about| about.uid == uid) {
             about.status = status;
         }
     }
@@ -171,15 +187,30 @@ impl Index {
         needs
     }
 
-    /// Takes over which versions of a credential are in use: its written and its last good one may
-    /// name different Secrets.
-    pub fn use_only(&mut self, id: &ObjectId, specs: &[Arc<ProviderCredentialSpec>]) -> Needs {
+    /// Takes over what the versions of an object that are in use name: its written and its last good
+    /// one may name different Secrets.
+    pub fn use_only(&mut self, key: &Key, wants: &BTreeSet<Scope>) -> Needs {
         let mut needs = Needs::default();
-        let wants = specs.iter().flat_map(|spec| scopes(id, spec)).collect();
-        if !self.waiting.contains_key(id) {
-            self.want(id, &wants, &mut needs);
+        if !self.waiting.contains_key(key) {
+            self.want(key, wants, &mut needs);
         }
         needs
+    }
+
+    /// Holds an object back until what it names was looked at. What its earlier versions name is
+    /// looked at still.
+    fn hold(
+        &mut self,
+        key: &Key,
+        held: Held,
+        more: impl Iterator<Item = Scope>,
+        now: Instant,
+        needs: &mut Needs,
+    ) {
+        let wants = self.wants.get(key).into_iter().flatten().cloned().chain(more).collect();
+        self.want(key, &wants, needs);
+        self.waiting.insert(key.clone(), held);
+        self.release(key, now);
     }
 
     fn applied(&mut self, id: ObjectId, object: Object, now: Instant, needs: &mut Needs) {
@@ -194,12 +225,16 @@ impl Index {
                 }
             }
             Object::Credential(declared) => {
-                let more = declared.entry.spec.iter().flat_map(|spec| scopes(&id, spec));
-                let wants =
-                    self.wants.get(&id).into_iter().flatten().cloned().chain(more).collect();
-                self.want(&id, &wants, needs);
-                self.waiting.insert(id.clone(), declared);
-                self.release(&id, now);
+                let more: Vec<_> =
+                    declared.entry.spec.iter().flat_map(|spec| scopes(&id, spec)).collect();
+                let key = (Kind::ProviderCredential, id);
+                self.hold(&key, Held::Credential(declared), more.into_iter(), now, needs);
+            }
+            Object::Consumer(declared) => {
+                let more: Vec<_> =
+                    declared.entry.spec.iter().flat_map(|spec| secrets(&id, spec)).collect();
+                let key = (Kind::ModelConsumer, id);
+                self.hold(&key, Held::Consumer(declared), more.into_iter(), now, needs);
             }
             Object::ConfigMap(texts) => {
                 if self.snapshot.config_maps.get(&id) != Some(&texts) {
@@ -233,11 +268,17 @@ impl Index {
                 }
             }
             Kind::ProviderCredential => {
-                self.waiting.remove(id);
+                self.abandon(&(kind, id.clone()), needs);
                 self.credentials.remove(id);
-                self.want(id, &BTreeSet::new(), needs);
                 if self.snapshot.credentials.remove(id).is_some() {
                     self.touched.credentials.insert(id.clone());
+                }
+            }
+            Kind::ModelConsumer => {
+                self.abandon(&(kind, id.clone()), needs);
+                self.consumers.remove(id);
+                if self.snapshot.consumers.remove(id).is_some() {
+                    self.touched.consumers.insert(id.clone());
                 }
             }
             Kind::ConfigMap => {
@@ -261,6 +302,12 @@ impl Index {
         }
     }
 
+    /// An object is gone, and with it what it waited for.
+    fn abandon(&mut self, key: &Key, needs: &mut Needs) {
+        self.waiting.remove(key);
+        self.want(key, &BTreeSet::new(), needs);
+    }
+
     /// A `Secret` or `ConfigMap` was looked at, or the look was refused.
     fn answered(&mut self, scope: &Scope) {
         let Some(name) = scope.name.as_ref() else { return };
@@ -271,8 +318,8 @@ impl Index {
         if changed {
             self.touch(scope.kind, id);
         }
-        for credential in self.wanted.get(scope).cloned().into_iter().flatten() {
-            self.release(&credential, Instant::now());
+        for key in self.wanted.get(scope).cloned().into_iter().flatten() {
+            self.release(&key, Instant::now());
         }
     }
 
@@ -280,24 +327,43 @@ impl Index {
         match kind {
             Kind::Secret => self.touched.secrets.insert(id),
             Kind::ConfigMap => self.touched.config_maps.insert(id),
-            Kind::ModelRoute | Kind::Namespace | Kind::Pod | Kind::ProviderCredential => false,
+            Kind::ModelConsumer
+            | Kind::ModelRoute
+            | Kind::Namespace
+            | Kind::Pod
+            | Kind::ProviderCredential => false,
         };
     }
 
-    /// Lets a credential through once all that it names was looked at.
-    fn release(&mut self, id: &ObjectId, now: Instant) {
-        let mut wants = self.wants.get(id).into_iter().flatten();
+    /// Lets an object through once all that it names was looked at.
+    fn release(&mut self, key: &Key, now: Instant) {
+        let mut wants = self.wants.get(key).into_iter().flatten();
         let known =
             |scope: &Scope| self.scopes.get(scope).is_some_and(|known| self.settled(scope, *known));
         if !wants.all(known) {
             return;
         }
-        let Some(declared) = self.waiting.remove(id) else { return };
-        let Declared { uid, generation, entry, status } = *declared;
-        note(&mut self.credentials, id.clone(), About { uid, generation, seen: now, status });
-        if differs(self.snapshot.credentials.get(id), &entry) {
-            self.snapshot.credentials.insert(id.clone(), entry);
-            self.touched.credentials.insert(id.clone());
+        let id = key.1.clone();
+        match self.waiting.remove(key) {
+            None => {}
+            Some(Held::Credential(declared)) => {
+                let Declared { uid, generation, entry, status } = *declared;
+                let about = About { uid, generation, seen: now, status };
+                note(&mut self.credentials, id.clone(), about);
+                if differs(self.snapshot.credentials.get(&id), &entry) {
+                    self.snapshot.credentials.insert(id.clone(), entry);
+                    self.touched.credentials.insert(id);
+                }
+            }
+            Some(Held::Consumer(declared)) => {
+                let Declared { uid, generation, entry, status } = *declared;
+                let about = About { uid, generation, seen: now, status };
+                note(&mut self.consumers, id.clone(), about);
+                if differs(self.snapshot.consumers.get(&id), &entry) {
+                    self.snapshot.consumers.insert(id.clone(), entry);
+                    self.touched.consumers.insert(id);
+                }
+            }
         }
     }
 
@@ -312,13 +378,16 @@ impl Index {
                 }
                 // Without the pods there is a table, only nobody to ask who runs it.
                 Kind::Pod => true,
-                Kind::ModelRoute | Kind::Namespace | Kind::ProviderCredential => false,
+                Kind::ModelConsumer
+                | Kind::ModelRoute
+                | Kind::Namespace
+                | Kind::ProviderCredential => false,
             },
         }
     }
 
-    /// Sets what a credential wants to be looked at.
-    fn want(&mut self, id: &ObjectId, wants: &BTreeSet<Scope>, needs: &mut Needs) {
+    /// Sets what an object wants to be looked at.
+    fn want(&mut self, id: &Key, wants: &BTreeSet<Scope>, needs: &mut Needs) {
         let before = if wants.is_empty() {
             self.wants.remove(id).unwrap_or_default()
         } else {
@@ -351,32 +420,14 @@ impl Index {
         match scope.kind {
             Kind::Secret => drop(self.snapshot.secrets.remove(&id)),
             Kind::ConfigMap => drop(self.snapshot.config_maps.remove(&id)),
-            Kind::ModelRoute | Kind::Namespace | Kind::Pod | Kind::ProviderCredential => {}
+            Kind::ModelConsumer
+            | Kind::ModelRoute
+            | Kind::Namespace
+            | Kind::Pod
+            | Kind::ProviderCredential => {}
         }
         self.snapshot.refused.remove(&id);
     }
-}
-
-/// Takes over what is known of an object; a version that was seen before keeps its time.
-fn note<T>(all: &mut BTreeMap<ObjectId, About<T>>, id: ObjectId, mut about: About<T>) {
-    let same = |was: &&About<T>| was.uid == about.uid && was.generation == about.generation;
-    if let Some(was) = all.get(&id).filter(same) {
-        about.seen = was.seen;
-    }
-    all.insert(id, about);
-}
-
-fn differs<S: PartialEq>(was: Option<&Entry<S>>, is: &Entry<S>) -> bool {
-    was.is_none_or(|was| {
-        was.spec != is.spec || was.created != is.created || was.problems != is.problems
-    })
-}
-
-/// The scopes that a credential names.
-fn scopes(id: &ObjectId, spec: &ProviderCredentialSpec) -> impl Iterator<Item = Scope> {
-    let (secrets, config_maps) = named(id, spec);
-    let secrets = secrets.into_iter().map(|id| Scope::one(Kind::Secret, &id));
-    secrets.chain(config_maps.into_iter().map(|id| Scope::one(Kind::ConfigMap, &id)))
 }
 
 #[cfg(test)]
@@ -466,7 +517,8 @@ mod tests {
         assert!(index.is_touched());
         let id = ObjectId::new("team", "openai");
         let spec = index.snapshot.credentials[&id].spec.clone().unwrap();
-        let needs = index.use_only(&id, &[spec]);
+        let wants = scopes(&id, &spec).collect();
+        let needs = index.use_only(&(Kind::ProviderCredential, id), &wants);
         assert_eq!(needs, Needs { begin: vec![], end: vec![secret("a")] });
     }
 
@@ -479,7 +531,7 @@ mod tests {
         assert!(fresh.is_complete());
         assert!(fresh.snapshot.refused.contains(&ObjectId::new("team", "a")));
 
-        let published = [ObjectId::new("team", "openai")].into();
+        let published = [(Kind::ProviderCredential, ObjectId::new("team", "openai"))].into();
         let mut index = Index::new(&[credentials()], published);
         apply(&mut index, credential("openai", &["a"]));
         apply(&mut index, refused());

@@ -9,7 +9,7 @@ use kube::{
 };
 
 use crate::{
-    api::{ModelRoute, ProviderCredential},
+    api::{ModelConsumer, ModelRoute, ProviderCredential},
     table::ObjectId,
 };
 
@@ -18,6 +18,8 @@ use crate::{
 pub enum Kind {
     /// Certificates to trust, where a credential names them.
     ConfigMap,
+    /// Callers.
+    ModelConsumer,
     /// Routes.
     ModelRoute,
     /// Labels that grants select by.
@@ -26,7 +28,7 @@ pub enum Kind {
     Pod,
     /// Accounts.
     ProviderCredential,
-    /// Keys, where a credential names them.
+    /// Keys, where a credential or a consumer names them.
     Secret,
 }
 
@@ -35,6 +37,7 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ConfigMap => "ConfigMap",
+            Self::ModelConsumer => "ModelConsumer",
             Self::ModelRoute => "ModelRoute",
             Self::Namespace => "Namespace",
             Self::Pod => "Pod",
@@ -46,6 +49,7 @@ impl Kind {
     fn resource(self) -> ApiResource {
         match self {
             Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
+            Self::ModelConsumer => ApiResource::erase::<ModelConsumer>(&()),
             Self::ModelRoute => ApiResource::erase::<ModelRoute>(&()),
             Self::Namespace => ApiResource::erase::<Namespace>(&()),
             Self::Pod => ApiResource::erase::<Pod>(&()),

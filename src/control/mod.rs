@@ -14,6 +14,7 @@
 //! IO stands at the edges (`watch`, `publish`, `acks`, `status::apply`, `lease`); what decides is
 //! pure and takes the clock as an argument.
 
+mod about;
 mod acks;
 pub mod client;
 mod events;
@@ -22,6 +23,7 @@ mod fake;
 pub mod index;
 pub mod kind;
 pub mod lease;
+mod named;
 pub mod object;
 mod operator;
 pub mod pace;

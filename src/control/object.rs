@@ -14,7 +14,10 @@ use serde_json::{Map, Value};
 
 use super::{kind::Kind, watch::Read};
 use crate::{
-    api::{ModelRouteSpec, ModelRouteStatus, ProviderCredentialSpec, ProviderCredentialStatus},
+    api::{
+        ModelConsumerSpec, ModelConsumerStatus, ModelRouteSpec, ModelRouteStatus,
+        ProviderCredentialSpec, ProviderCredentialStatus,
+    },
     compile::{Entry, Problem, Source},
     table::ObjectId,
 };
@@ -24,6 +27,8 @@ use crate::{
 pub enum Object {
     /// A `ConfigMap`'s texts.
     ConfigMap(BTreeMap<String, String>),
+    /// A `ModelConsumer`.
+    Consumer(Box<Declared<ModelConsumerSpec, ModelConsumerStatus>>),
     /// A `ProviderCredential`.
     Credential(Box<Declared<ProviderCredentialSpec, ProviderCredentialStatus>>),
     /// A `Namespace`'s labels.
@@ -77,6 +82,7 @@ pub(super) fn read(kind: Kind, object: DynamicObject) -> Option<Read> {
     let version = version(object.metadata.resource_version.as_deref())?;
     let object = match kind {
         Kind::ConfigMap => Object::ConfigMap(texts(object.data.get("data"))),
+        Kind::ModelConsumer => Object::Consumer(Box::new(declared(object))),
         Kind::ModelRoute => Object::Route(Box::new(declared(object))),
         Kind::Namespace => Object::Namespace(object.metadata.labels.unwrap_or_default()),
         Kind::Pod => Object::Proxy(proxy(&object)),

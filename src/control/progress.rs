@@ -14,7 +14,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::kind::Kind;
-use crate::table::{Credential, ObjectId, Route, Stamp};
+use crate::table::{Consumer, Credential, ObjectId, Route, Stamp};
 
 /// An object that has a status.
 pub type Key = (Kind, ObjectId);
@@ -24,6 +24,8 @@ pub type Key = (Kind, ObjectId);
 pub enum Meaning {
     /// A route as it is served.
     Route(Option<Arc<Route>>),
+    /// A consumer as it may call.
+    Consumer(Option<Arc<Consumer>>),
     /// A credential as targets use it.
     Credential(Option<Arc<Credential>>),
 }
@@ -36,7 +38,9 @@ impl Meaning {
         match (self, other) {
             (Self::Route(a), Self::Route(b)) => place(a.as_ref()) == place(b.as_ref()),
             (Self::Credential(a), Self::Credential(b)) => place(a.as_ref()) == place(b.as_ref()),
-            (Self::Route(_), Self::Credential(_)) | (Self::Credential(_), Self::Route(_)) => false,
+            // All consumers are built anew together, so these are compared by what they are.
+            (Self::Consumer(a), Self::Consumer(b)) => a == b,
+            (Self::Route(_) | Self::Credential(_) | Self::Consumer(_), _) => false,
         }
     }
 }

@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use self::document::{Document, Unreadable};
 use crate::{
-    api::{API_VERSION, GROUP, ProviderCredentialSpec},
+    api::{API_VERSION, GROUP, ModelConsumerSpec, ProviderCredentialSpec},
     compile::{Entry, Problem, Reason, Report, Snapshot, Source, value::suggestion},
     table::ObjectId,
 };
@@ -153,8 +153,16 @@ fn place(
         }
         "ProviderCredential" => {
             let entry: Entry<ProviderCredentialSpec> = entry(kind, document);
-            look_up(&entry, snapshot, env);
+            let pool = entry.spec.as_ref().and_then(|spec| spec.auth.api_key.as_ref());
+            let keys = pool.iter().flat_map(|pool| &pool.keys);
+            look_up(keys.filter_map(|key| key.env.as_deref()), snapshot, env);
             snapshot.credentials.insert(id, entry);
+        }
+        "ModelConsumer" => {
+            let entry: Entry<ModelConsumerSpec> = entry(kind, document);
+            let keys = entry.spec.iter().flat_map(|spec| &spec.auth.api_keys);
+            look_up(keys.filter_map(|key| key.env.as_deref()), snapshot, env);
+            snapshot.consumers.insert(id, entry);
         }
         "ConfigMap" => {
             snapshot.config_maps.insert(id, secret::texts(object.get("data")));
@@ -193,14 +201,12 @@ fn entry<T: DeserializeOwned>(kind: &str, document: &Document) -> Entry<T> {
 /// The objects that were read, and where.
 type Seen = BTreeMap<(String, ObjectId), Source>;
 
-/// The values of the environment variables that a credential's keys name.
-fn look_up(
-    entry: &Entry<ProviderCredentialSpec>,
+/// The values of the environment variables that an object's keys name.
+fn look_up<'a>(
+    names: impl Iterator<Item = &'a str>,
     snapshot: &mut Snapshot,
     env: &dyn Fn(&str) -> Option<String>,
 ) {
-    let pool = entry.spec.as_ref().and_then(|spec| spec.auth.api_key.as_ref());
-    let names = pool.iter().flat_map(|pool| &pool.keys).filter_map(|key| key.env.as_deref());
     for name in names {
         if let (Some(environment), Some(value)) = (&mut snapshot.environment, env(name)) {
             environment.insert(name.to_owned(), SecretString::from(value));

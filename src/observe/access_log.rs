@@ -48,6 +48,15 @@ pub struct Line {
     /// The route; empty where none was reached.
     #[serde(serialize_with = "text")]
     pub route: Arc<str>,
+    /// The namespace of the consumer that called; empty for callers without a key.
+    #[serde(serialize_with = "text")]
+    pub consumer_namespace: Arc<str>,
+    /// The consumer that called; empty for callers without a key.
+    #[serde(serialize_with = "text")]
+    pub consumer: Arc<str>,
+    /// The name of the key that it showed: who still uses an old one is seen here.
+    #[serde(serialize_with = "text")]
+    pub consumer_key: Arc<str>,
     /// The model as the client wrote it, bounded.
     pub model: String,
     /// The target that answered.
@@ -202,6 +211,9 @@ mod tests {
             stream: true,
             namespace: "team".into(),
             route: "chat".into(),
+            consumer_namespace: "team".into(),
+            consumer: "app".into(),
+            consumer_key: "k1".into(),
             model: model.to_owned(),
             provider: "OpenAI",
             target: "sonnet".into(),

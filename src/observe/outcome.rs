@@ -9,6 +9,8 @@ words! {
         ClientError => "client_error",
         /// The client left before its answer was complete.
         ClientClosed => "client_closed",
+        /// The caller may not use the model.
+        Forbidden => "forbidden",
         /// Our own fault.
         Internal => "internal",
         /// No such model or path.

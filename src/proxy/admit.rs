@@ -40,6 +40,15 @@ pub enum Asked {
     ShowModel(Api, String),
 }
 
+impl Asked {
+    /// The API in whose shape the answer is.
+    pub const fn api(&self) -> Api {
+        match self {
+            Self::Chat(api) | Self::ListModels(api) | Self::ShowModel(api, _) => *api,
+        }
+    }
+}
+
 /// Decides what a request asks for. The error comes with the API in whose shape it is to be told.
 pub fn asked(head: &Parts) -> Result<Asked, (Api, ApiError)> {
     let api = caller(&head.headers);
@@ -64,9 +73,7 @@ pub fn asked(head: &Parts) -> Result<Asked, (Api, ApiError)> {
     if head.method == method {
         return Ok(asked);
     }
-    let told = match asked {
-        Asked::Chat(api) | Asked::ListModels(api) | Asked::ShowModel(api, _) => api,
-    };
+    let told = asked.api();
     let message = format!("{} takes {method}, not {}", bounded(path), head.method);
     Err((told, ApiError::new(ErrorKind::MethodNotAllowed, "method_not_allowed", message)))
 }

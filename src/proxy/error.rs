@@ -11,7 +11,7 @@ use super::{admit::bounded, relay::Broken, retry::Failure};
 use crate::{
     dialect::{ApiError, ErrorClass, ErrorKind, ProviderError, Refusal, RequestError, StreamError},
     observe::Outcome,
-    table::Target,
+    table::{ObjectId, Target},
 };
 
 /// One target that did not answer.
@@ -246,6 +246,28 @@ pub fn unknown_model(model: &str) -> ApiError {
         bounded(model)
     );
     ApiError::new(ErrorKind::NotFound, "model_not_found", message).with_param("model")
+}
+
+/// The route is there, and its `access` does not let this consumer in.
+pub fn forbidden(model: &str, consumer: &ObjectId) -> ApiError {
+    let message = format!(
+        "consumer {consumer} may not use the model '{}': its route's `spec.access` does not let it \
+         in",
+        bounded(model)
+    );
+    ApiError::new(ErrorKind::Permission, "model_not_allowed", message).with_param("model")
+}
+
+/// No key was shown where one is needed.
+pub fn no_key() -> ApiError {
+    let message = "an API key is needed; send it as `authorization: Bearer …` or as `x-api-key`";
+    ApiError::new(ErrorKind::Authentication, "missing_api_key", message)
+}
+
+/// A key was shown that nobody has.
+pub fn unknown_key() -> ApiError {
+    let message = "the API key is not known here; it may have been replaced or taken back";
+    ApiError::new(ErrorKind::Authentication, "invalid_api_key", message)
 }
 
 /// The route has been paused by its owner.

@@ -6,6 +6,7 @@
 mod activity;
 pub mod admit;
 pub mod attempt;
+pub mod authenticate;
 pub mod drain;
 pub mod error;
 pub mod facts;

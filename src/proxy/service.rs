@@ -1,9 +1,9 @@
 //! The story of a request, a phase a line.
 //!
 //! ```text
-//! admit ─► facts ─► route ─► select ─► attempt ─► relay ─► settle
-//!                              ▲          │
-//!                              └─ retry ◄─┘   until the first byte goes out
+//! admit, authenticate ─► facts ─► route ─► select ─► attempt ─► relay ─► settle
+//!                                             ▲         │
+//!                                             └─ retry ◄┘   until the first byte goes out
 //! ```
 //!
 //! One table serves a request from start to end, and one [`Ledger`] follows it; whoever holds the
@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::{
     admit::{self, Asked, BodyError},
     attempt::Content,
+    authenticate::{self, Known},
     error,
     facts::Chat,
     failover::{self, Served},
@@ -26,12 +27,12 @@ use super::{
     headers::{self, name},
     relay::{Body, Limits, Relay},
     settle::Ledger,
-    state::Worker,
+    state::{Bound, Worker},
 };
 use crate::{
     dialect::{Api, ApiError, ErrorKind, Loss, Model, View},
     observe::Outcome,
-    table::Table,
+    table::{Caller, Table},
 };
 
 /// Answers one request. Never fails: what cannot be answered is told to the client in its own shape.
@@ -47,23 +48,39 @@ pub async fn respond(
     if let Err(bad) = head::check(&head) {
         return Ok(close(admit::caller(&head.headers), bad, ledger));
     }
-    Ok(match admit::asked(&head) {
-        Err((api, refused)) => reject(api, &refused, of_kind(refused.kind), ledger),
-        Ok(Asked::ListModels(api)) => {
-            let bytes = api.client().list_models(&listing(&worker.bind().table, api));
+    let asked = match admit::asked(&head) {
+        Ok(asked) => asked,
+        Err((api, refused)) => return Ok(reject(api, &refused, of_kind(refused.kind), ledger)),
+    };
+    if let Asked::Chat(api) = asked {
+        ledger.api(api);
+    }
+    let bound = worker.bind();
+    let known = authenticate::known(&bound.table, &head.headers, worker.shared.anonymous);
+    let known = match known {
+        Ok(known) => known,
+        Err(refused) => {
+            return Ok(reject(asked.api(), &refused, of_kind(refused.kind), ledger));
+        }
+    };
+    if let Known::Consumer(consumer, key) = known {
+        ledger.consumer(consumer, &key.name);
+    }
+    Ok(match asked {
+        Asked::ListModels(api) => {
+            let bytes = api.client().list_models(&listing(&bound.table, api, known.caller()));
             answer(api, bytes, ledger)
         }
-        Ok(Asked::ShowModel(api, id)) => show_model(&worker, api, &id, &head.headers, ledger),
-        Ok(Asked::Chat(api)) => {
-            ledger.api(api);
-            match admit::body(&head.headers, body, worker.shared.limits).await {
-                Ok(body) => chat(&worker, api, head.headers, body, ledger).await,
-                Err(BodyError::Refused(refused)) => {
-                    reject(api, &refused, of_kind(refused.kind), ledger)
-                }
-                Err(BodyError::Gone) => Response::new(Body::full("")),
-            }
+        Asked::ShowModel(api, id) => {
+            show_model(&bound.table, known, api, &id, &head.headers, ledger)
         }
+        Asked::Chat(api) => match admit::body(&head.headers, body, worker.shared.limits).await {
+            Ok(body) => chat(&worker, &bound, known, api, head.headers, body, ledger).await,
+            Err(BodyError::Refused(refused)) => {
+                reject(api, &refused, of_kind(refused.kind), ledger)
+            }
+            Err(BodyError::Gone) => Response::new(Body::full("")),
+        },
     })
 }
 
@@ -81,6 +98,8 @@ fn close(api: Api, bad: BadHead, ledger: Ledger) -> Response<Body> {
 /// Phases 2 to 6 of a chat.
 async fn chat(
     worker: &Worker,
+    bound: &Bound,
+    known: Known<'_>,
     api: Api,
     headers: HeaderMap,
     body: Bytes,
@@ -92,15 +111,15 @@ async fn chat(
         Err(refused) => return reject(api, &refused, Outcome::ClientError, ledger),
     };
     ledger.chat(&chat.model, chat.stream, size);
-    let bound = worker.bind();
     let Some((at, route)) = bound
         .table
-        .position(api, &chat.model, &chat.headers)
+        .position(api, &chat.model, &chat.headers, known.caller())
         .and_then(|at| Some((at, bound.table.routes().get(at)?)))
     else {
-        return reject(api, &error::unknown_model(&chat.model), Outcome::NotFound, ledger);
+        let refused = no_route(&bound.table, known, api, &chat.model, &chat.headers);
+        return reject(api, &refused, of_kind(refused.kind), ledger);
     };
-    let handles = worker.handles(&bound, at);
+    let handles = worker.handles(bound, at);
     ledger.route(route, Rc::clone(&handles));
     if route.paused {
         return reject(api, &error::paused(&chat.model), Outcome::Unavailable, ledger);
@@ -167,6 +186,9 @@ fn reject(api: Api, told: &ApiError, outcome: Outcome, mut ledger: Ledger) -> Re
     let to = response.headers_mut();
     own_headers(to, api, &ledger);
     to.insert(header::CONTENT_TYPE, headers::json());
+    if told.kind == ErrorKind::Authentication {
+        to.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Some(after) = told.retry_after {
         insert(to, header::RETRY_AFTER, &after.as_secs_f64().ceil().to_string());
     }
@@ -188,26 +210,43 @@ fn answer(api: Api, bytes: Vec<u8>, mut ledger: Ledger) -> Response<Body> {
     response
 }
 
-fn listing(table: &Table, api: Api) -> Vec<Model<'_>> {
-    let models = table.models(api).into_iter();
+fn listing<'a>(table: &'a Table, api: Api, caller: Caller<'_>) -> Vec<Model<'a>> {
+    let models = table.models(api, caller).into_iter();
     models
         .map(|(id, route)| Model { id, owner: &route.id.namespace, created: route.created })
         .collect()
 }
 
 fn show_model(
-    worker: &Worker,
+    table: &Table,
+    known: Known<'_>,
     api: Api,
     id: &str,
     headers: &HeaderMap,
     ledger: Ledger,
 ) -> Response<Body> {
-    let bound = worker.bind();
-    let Some(route) = bound.table.find(api, id, headers) else {
-        return reject(api, &error::unknown_model(id), Outcome::NotFound, ledger);
+    let Some(route) = table.find(api, id, headers, known.caller()) else {
+        let refused = no_route(table, known, api, id, headers);
+        return reject(api, &refused, of_kind(refused.kind), ledger);
     };
     let model = Model { id, owner: &route.id.namespace, created: route.created };
     answer(api, api.client().show_model(&model), ledger)
+}
+
+/// What is said to a caller for whom there is no route. That another namespace has one is not told.
+fn no_route(
+    table: &Table,
+    known: Known<'_>,
+    api: Api,
+    model: &str,
+    headers: &HeaderMap,
+) -> ApiError {
+    match known {
+        Known::Consumer(consumer, _) if table.is_kept_from(api, model, headers, consumer) => {
+            error::forbidden(model, &consumer.id)
+        }
+        Known::Consumer(..) | Known::Anonymous => error::unknown_model(model),
+    }
 }
 
 fn own_headers(to: &mut HeaderMap, api: Api, ledger: &Ledger) {
@@ -245,7 +284,8 @@ fn dropped(losses: &[Loss]) -> String {
 /// Under which outcome a request is counted that was rejected before it had a route.
 const fn of_kind(kind: ErrorKind) -> Outcome {
     match kind {
-        ErrorKind::Authentication | ErrorKind::Permission => Outcome::Unauthorized,
+        ErrorKind::Authentication => Outcome::Unauthorized,
+        ErrorKind::Permission => Outcome::Forbidden,
         ErrorKind::Billing | ErrorKind::InvalidRequest | ErrorKind::MethodNotAllowed => {
             Outcome::ClientError
         }

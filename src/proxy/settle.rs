@@ -14,7 +14,7 @@ use crate::{
     dialect::{Api, Usage},
     observe::{AttemptOutcome, Line, Outcome, TargetCells, TokenKind, cells::Cell},
     select::Flight,
-    table::{Route, Target},
+    table::{Consumer, Route, Target},
 };
 
 /// The account of one request.
@@ -23,6 +23,8 @@ pub struct Ledger {
     worker: Rc<Worker>,
     handles: Rc<RouteHandles>,
     route: Option<Arc<Route>>,
+    /// Who calls, and the name of the key that says so.
+    consumer: Option<(Arc<Consumer>, Arc<str>)>,
     arrived: Instant,
     id: String,
     api: Option<Api>,
@@ -61,6 +63,7 @@ impl Ledger {
             worker,
             handles,
             route: None,
+            consumer: None,
             arrived,
             id: format!("req_{a:016x}{b:08x}"),
             api: None,
@@ -105,6 +108,11 @@ impl Ledger {
     /// Notes which API was called.
     pub const fn api(&mut self, api: Api) {
         self.api = Some(api);
+    }
+
+    /// Notes who calls.
+    pub fn consumer(&mut self, consumer: &Arc<Consumer>, key: &Arc<str>) {
+        self.consumer = Some((Arc::clone(consumer), Arc::clone(key)));
     }
 
     /// Notes what a chat asks for.
@@ -205,6 +213,7 @@ impl Ledger {
                 Outcome::Ok => AttemptOutcome::Ok,
                 Outcome::ClientClosed => AttemptOutcome::Cancelled,
                 Outcome::ClientError
+                | Outcome::Forbidden
                 | Outcome::Internal
                 | Outcome::NotFound
                 | Outcome::Overloaded
@@ -232,6 +241,7 @@ impl Ledger {
             }
             Outcome::ClientClosed
             | Outcome::ClientError
+            | Outcome::Forbidden
             | Outcome::Internal
             | Outcome::NotFound
             | Outcome::Overloaded
@@ -258,6 +268,12 @@ impl Ledger {
         }
         let nothing: Arc<str> = "".into();
         let id = self.route.as_ref().map(|route| &route.id);
+        let [consumer_namespace, consumer, consumer_key] = match self.consumer.take() {
+            Some((consumer, key)) => {
+                [Arc::clone(&consumer.id.namespace), Arc::clone(&consumer.id.name), key]
+            }
+            None => std::array::from_fn(|_| Arc::clone(&nothing)),
+        };
         let begun = self.begun.map(|begun| begun - self.arrived);
         let added = begun.map(|begun| begun.saturating_sub(self.waited).as_micros());
         self.worker.log.write(Line {
@@ -267,6 +283,9 @@ impl Ledger {
             stream: self.stream,
             namespace: id.map_or_else(|| Arc::clone(&nothing), |id| Arc::clone(&id.namespace)),
             route: id.map_or_else(|| Arc::clone(&nothing), |id| Arc::clone(&id.name)),
+            consumer_namespace,
+            consumer,
+            consumer_key,
             model: std::mem::take(&mut self.model),
             target: Arc::clone(&self.answered_by),
             // Nobody answered a request that failed everywhere.

@@ -14,7 +14,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
-use super::{admit::Limits, upstream::Pool};
+use super::{admit::Limits, authenticate::Anonymous, upstream::Pool};
 use crate::{
     dialect::Api,
     observe::{AccessLog, Cells, RouteCells, TargetCells, cells::Cell},
@@ -33,16 +33,20 @@ pub struct Shared {
     pub healths: Healths,
     /// What clients may send.
     pub limits: Limits,
+    /// Who is served without a key.
+    pub anonymous: Anonymous,
 }
 
 impl Shared {
-    /// An empty table, and nothing known. `now` is the origin of all that will be.
-    pub fn new(now: Instant) -> Self {
+    /// An empty table, and nothing known. `now` is the origin of all that will be; `anonymous` is
+    /// who is served without a key.
+    pub fn new(now: Instant, anonymous: Anonymous) -> Self {
         Self {
             table: ArcSwap::from_pointee(Table::default()),
             keys: KeyStates::new(now),
             healths: Healths::new(now),
             limits: Limits::default(),
+            anonymous,
         }
     }
 

@@ -9,8 +9,8 @@ use crate::{
     dialect::Traits,
     provider,
     table::{
-        Choosing, Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId, Overrides,
-        Route, Secret, Table, Timeouts,
+        Access, Choosing, Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId,
+        Overrides, Route, Secret, Table, Timeouts,
     },
 };
 
@@ -63,6 +63,7 @@ fn route(targets: Vec<Arc<Target>>) -> Route {
         models: vec![],
         matches: Match::default(),
         precedence: 0,
+        access: Access::of_namespace(&"team".into()),
         targets,
         choosing: Choosing::default(),
         failover: Failover { max_attempts: 3, total_budget: SECOND, on: FailoverSet::default() },

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use proptest::{collection, option, prelude::*, sample};
 
 use super::{
-    Choosing, CircuitBreaker, Contents, Credential, Endpoint, Failover, FailoverOn, HeaderMatch,
-    HeaderTest, Hedge, Key, Match, ObjectId, Overrides, Pattern, Price, Route, Secret, Shares, Slo,
-    Table, Target, Timeouts, choosing,
+    Access, Choosing, CircuitBreaker, Consumer, ConsumerKey, Consumers, Contents, Credential,
+    Digest, Endpoint, Failover, FailoverOn, HeaderMatch, HeaderTest, Hedge, Key, Match, Namespaces,
+    ObjectId, Overrides, Pattern, Price, Route, Secret, Shares, Slo, Table, Target, Timeouts,
+    choosing,
 };
 use crate::{
     dialect::{Api, Traits, traits::Thinking},
@@ -17,6 +18,7 @@ use crate::{
 /// What a table is made of, with credentials by name: two of these can be mixed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parts {
+    consumers: BTreeMap<ObjectId, Consumer>,
     credentials: BTreeMap<ObjectId, Credential>,
     /// Each target with its place among the credentials.
     routes: BTreeMap<ObjectId, (Route, Vec<(Target, sample::Index)>)>,
@@ -34,7 +36,8 @@ impl Parts {
             let targets = if credentials.is_empty() { &[][..] } else { targets };
             Route { targets: targets.iter().map(bind).collect(), ..route.clone() }
         });
-        Table::new(revision, routes.collect())
+        let consumers = self.consumers.values().cloned().map(Arc::new);
+        Table::new(revision, routes.collect()).with_consumers(Consumers::new(consumers))
     }
 
     /// The table, taken apart.
@@ -57,6 +60,7 @@ impl Parts {
             names.into_iter().zip(coins.iter().cycle()).filter_map(choose).collect()
         }
         Self {
+            consumers: mix(&self.consumers, &other.consumers, coins),
             credentials: mix(&self.credentials, &other.credentials, coins),
             routes: mix(&self.routes, &other.routes, coins),
         }
@@ -68,12 +72,15 @@ pub(crate) fn parts() -> impl Strategy<Value = Parts> {
     let credentials = collection::btree_map(id(), credential(), 0..4);
     let targets = collection::vec((target(), any::<sample::Index>()), 0..4);
     let routes = collection::btree_map(id(), (route(), targets), 0..8);
-    (credentials, routes).prop_map(|(credentials, routes)| {
+    let consumers = collection::btree_map(id(), consumer(), 0..4);
+    (consumers, credentials, routes).prop_map(|(consumers, credentials, routes)| {
+        let named = |(id, consumer)| (ObjectId::clone(&id), Consumer { id, ..consumer });
+        let consumers = consumers.into_iter().map(named).collect();
         let named = |(id, credential)| (ObjectId::clone(&id), Credential { id, ..credential });
         let credentials = credentials.into_iter().map(named).collect();
         let named =
             |(id, (route, targets))| (ObjectId::clone(&id), (Route { id, ..route }, targets));
-        Parts { credentials, routes: routes.into_iter().map(named).collect() }
+        Parts { consumers, credentials, routes: routes.into_iter().map(named).collect() }
     })
 }
 
@@ -238,6 +245,29 @@ fn choosing() -> impl Strategy<Value = Choosing> {
     )
 }
 
+fn consumer() -> impl Strategy<Value = Consumer> {
+    let key = ("[a-z]{1,3}", "[!-~]{16,20}").prop_map(|(name, key)| ConsumerKey {
+        name: name.into(),
+        digest: Digest::of_key(&key).unwrap(),
+    });
+    (collection::vec(text(), 0..2), collection::vec(key, 0..3))
+        .prop_map(|(groups, keys)| Consumer { id: nobody(), groups, keys })
+}
+
+fn access() -> impl Strategy<Value = Access> {
+    let these = collection::btree_set(text(), 0..2).prop_map(Namespaces::These);
+    let namespaces = prop_oneof![Just(Namespaces::All), these];
+    let named = || collection::btree_set(id(), 0..2);
+    (any::<bool>(), namespaces, named(), named()).prop_map(
+        |(anonymous, namespaces, consumers, groups)| Access {
+            anonymous,
+            namespaces,
+            consumers,
+            groups,
+        },
+    )
+}
+
 fn route() -> impl Strategy<Value = Route> {
     let pattern = "\\*?[a-c]{0,2}\\*?".prop_map(|text| Pattern::parse(&text));
     let test = prop_oneof![
@@ -250,14 +280,16 @@ fn route() -> impl Strategy<Value = Route> {
     let matches = (sample::subsequence(&Api::ALL[..], 0..=2), collection::vec(header, 0..2));
     let on = sample::subsequence(&FailoverOn::ALL[..], 0..=FailoverOn::ALL.len());
     let failover = ((1..=u32::MAX, duration(), on), choosing());
-    (any::<u64>(), collection::vec(pattern, 0..3), matches, any::<i32>(), failover, any::<bool>())
-        .prop_map(|(created, models, (apis, headers), precedence, (failover, choosing), paused)| {
+    let rank = (any::<u64>(), any::<i32>());
+    (rank, collection::vec(pattern, 0..3), matches, access(), failover, any::<bool>()).prop_map(
+        |((created, precedence), models, (apis, headers), access, (failover, choosing), paused)| {
             Route {
                 id: nobody(),
                 created,
                 models,
                 matches: Match { apis, headers },
                 precedence,
+                access,
                 targets: Vec::new(),
                 choosing,
                 failover: Failover {
@@ -267,5 +299,6 @@ fn route() -> impl Strategy<Value = Route> {
                 },
                 paused,
             }
-        })
+        },
+    )
 }

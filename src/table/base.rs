@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Credential, ObjectId, Route, Table,
+    Consumer, Consumers, Credential, ObjectId, Route, Table,
     reference::{Credentials, resolving},
     wire::hex,
 };
@@ -35,9 +35,13 @@ const MOST_UNPACKED: usize = 128 << 20;
 /// Routes by name.
 pub type Routes = BTreeMap<ObjectId, Arc<Route>>;
 
+/// Consumers by name.
+pub type ConsumersByName = BTreeMap<ObjectId, Arc<Consumer>>;
+
 /// What is in a table, by name: two of these can be compared and joined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
+    pub(super) consumers: ConsumersByName,
     pub(super) credentials: Credentials,
     pub(super) routes: Routes,
 }
@@ -122,7 +126,21 @@ impl Contents {
     /// # Errors
     /// When one name stands for two things, which no compiled table has.
     pub fn of(table: &Table) -> Result<Self, Refused> {
-        Self::of_routes(table.routes())
+        Self::of_routes(table.routes())?.with_consumers(table.consumers())
+    }
+
+    /// The same with these consumers.
+    ///
+    /// # Errors
+    /// As [`Contents::of`].
+    pub fn with_consumers(self, consumers: &Consumers) -> Result<Self, Refused> {
+        let mut contents = Self { consumers: ConsumersByName::new(), ..self };
+        for consumer in consumers.all() {
+            if contents.consumers.insert(consumer.id.clone(), Arc::clone(consumer)).is_some() {
+                return Err(Refused::TwoVersions(consumer.id.clone()));
+            }
+        }
+        Ok(contents)
     }
 
     /// As [`Contents::of`], of routes in any order.
@@ -155,7 +173,9 @@ impl Contents {
 
     /// Puts it together.
     pub fn table(&self, revision: u64) -> Table {
+        let consumers = Consumers::new(self.consumers.values().map(Arc::clone));
         Table::of_shared(revision, self.routes.values().map(Arc::clone).collect())
+            .with_consumers(consumers)
     }
 
     /// The bytes of a base.
@@ -166,10 +186,12 @@ impl Contents {
         #[derive(Serialize)]
         struct Written<'a> {
             format: u32,
+            consumers: &'a ConsumersByName,
             credentials: &'a Credentials,
             routes: &'a Routes,
         }
-        pack(&Written { format: FORMAT, credentials: &self.credentials, routes: &self.routes })
+        let Self { consumers, credentials, routes } = self;
+        pack(&Written { format: FORMAT, consumers, credentials, routes })
     }
 
     /// Reads a base.
@@ -179,19 +201,22 @@ impl Contents {
     pub fn decode(bytes: &[u8]) -> Result<(Self, Hash), Unreadable> {
         #[derive(Deserialize)]
         struct Read<'a> {
+            #[serde(default)]
+            consumers: ConsumersByName,
             credentials: Credentials,
             #[serde(borrow)]
             routes: &'a RawValue,
         }
         let (text, hash) = unpack(bytes)?;
-        let Read { credentials, routes } = serde_json::from_slice(&text)?;
+        let Read { consumers, credentials, routes } = serde_json::from_slice(&text)?;
+        check_consumers(&consumers)?;
         check_credentials(&credentials)?;
         let (routes, credentials) =
             resolving(credentials, || serde_json::from_str::<Routes>(routes.get()));
         let routes = routes?;
         match routes.iter().find(|(id, route)| **id != route.id) {
             Some((id, _)) => Err(Unreadable::Misnamed(id.clone())),
-            None => Ok((Self { credentials, routes }, hash)),
+            None => Ok((Self { consumers, credentials, routes }, hash)),
         }
     }
 
@@ -214,6 +239,14 @@ impl Contents {
     /// Whether there is no route.
     pub fn is_empty(&self) -> bool {
         self.routes.is_empty()
+    }
+}
+
+/// What must hold for consumers from outside: each stands under its name.
+pub(super) fn check_consumers(consumers: &ConsumersByName) -> Result<(), Unreadable> {
+    match consumers.iter().find(|(id, consumer)| **id != consumer.id) {
+        Some((id, _)) => Err(Unreadable::Misnamed(id.clone())),
+        None => Ok(()),
     }
 }
 

@@ -4,9 +4,12 @@
 //!
 //! 1. The pattern: an exact name, then the longest prefix, then the longest suffix, then `*`.
 //! 2. `precedence`, higher first.
-//! 3. How much `match` asks, more first: a route for one header is meant to be an exception.
+//! 3. How much `match` and `access` ask, more first: a route for one header, or for one consumer, is
+//!    meant to be an exception.
 //! 4. Age, older first; then namespace and name. So a conflict is decided the same way everywhere,
 //!    and after every restart.
+//!
+//! A route that the caller may not use does not take part: another one may serve in its place.
 //!
 //! Names are found by hashing, once for each length of prefix and suffix in use, so the time does
 //! not grow with the number of routes.
@@ -151,7 +154,8 @@ pub type Rank<'a> = (Reverse<i32>, Reverse<usize>, u64, &'a ObjectId);
 impl Route {
     /// The place in the order of decision among routes whose patterns are equally narrow.
     pub fn rank(&self) -> Rank<'_> {
-        (Reverse(self.precedence), Reverse(self.matches.demands()), self.created, &self.id)
+        let demands = self.matches.demands() + usize::from(self.access.is_narrow());
+        (Reverse(self.precedence), Reverse(demands), self.created, &self.id)
     }
 }
 
@@ -186,18 +190,15 @@ impl Index {
         index
     }
 
-    /// Where the route that serves a request stands in `routes`.
+    /// Where the first route for a model that `accepts` holds for stands in `routes`.
     pub(super) fn position(
         &self,
         routes: &[Arc<Route>],
-        api: Api,
         model: &str,
-        headers: &HeaderMap,
+        accepts: impl Fn(&Route) -> bool,
     ) -> Option<usize> {
         let first = |claims: Option<&Vec<usize>>| {
-            let accepts = |at: &usize| {
-                routes.get(*at).is_some_and(|route| route.matches.accepts(api, headers))
-            };
+            let accepts = |at: &usize| routes.get(*at).is_some_and(|route| accepts(route));
             claims?.iter().copied().find(accepts)
         };
         let by_prefix = || {
@@ -214,19 +215,18 @@ impl Index {
             .or_else(|| first(Some(&self.any)))
     }
 
+    /// The exact names, sorted, each with the first of its routes that `serves` holds for.
     pub(super) fn models<'a>(
         &'a self,
         routes: &'a [Arc<Route>],
-        api: Api,
+        serves: impl Fn(&Route) -> bool,
     ) -> Vec<(&'a str, &'a Arc<Route>)> {
-        let serves = |route: &&Arc<Route>| {
-            route.matches.apis.is_empty() || route.matches.apis.contains(&api)
-        };
         let mut models: Vec<_> = self
             .exact
             .iter()
             .filter_map(|(name, claims)| {
-                let route = claims.iter().filter_map(|at| routes.get(*at)).find(serves)?;
+                let route =
+                    claims.iter().filter_map(|at| routes.get(*at)).find(|route| serves(route))?;
                 Some((&**name, route))
             })
             .collect();
@@ -252,7 +252,9 @@ fn of_length<'a>(by_length: &'a mut Vec<(usize, ByText)>, text: &Arc<str>) -> &'
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{Choosing, Failover, FailoverSet, Table};
+    use crate::table::{
+        Access, Caller, Choosing, Consumer, Failover, FailoverSet, Namespaces, Table,
+    };
 
     fn route(name: &str, models: &[&str]) -> Route {
         Route {
@@ -261,6 +263,7 @@ mod tests {
             models: models.iter().map(|model| Pattern::parse(model)).collect(),
             matches: Match::default(),
             precedence: 0,
+            access: Access::of_namespace(&"team".into()),
             targets: Vec::new(),
             choosing: Choosing::default(),
             failover: Failover {
@@ -273,7 +276,8 @@ mod tests {
     }
 
     fn serves(table: &Table, model: &str) -> Option<String> {
-        let found = table.find(Api::ChatCompletions, model, &HeaderMap::new());
+        let none = HeaderMap::new();
+        let found = table.find(Api::ChatCompletions, model, &none, Caller::Anonymous);
         found.map(|route| route.id.name.to_string())
     }
 
@@ -325,7 +329,7 @@ mod tests {
         gold.insert("x-tier", "gold".parse().unwrap());
         assert_eq!(serves(&table, "m").as_deref(), Some("z-old"));
         assert_eq!(serves(&table, "n").as_deref(), Some("first"));
-        let found = table.find(Api::Messages, "m", &gold).unwrap();
+        let found = table.find(Api::Messages, "m", &gold, Caller::Anonymous).unwrap();
         assert_eq!(&*found.id.name, "gold");
     }
 
@@ -334,8 +338,45 @@ mod tests {
         let only = Match { apis: vec![Api::Messages], headers: vec![] };
         let messages = Route { matches: only, ..route("messages", &["m"]) };
         let table = Table::new(1, vec![messages, route("all", &["a", "b-*"])]);
-        let names = |api| table.models(api).iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        let names = |api| {
+            let models = table.models(api, Caller::Anonymous);
+            models.iter().map(|(name, _)| *name).collect::<Vec<_>>()
+        };
         assert_eq!(names(Api::ChatCompletions), ["a"]);
         assert_eq!(names(Api::Messages), ["a", "m"]);
+    }
+
+    /// Two teams use one name; one consumer has a route of its own; another team sees none of it.
+    #[test]
+    fn a_route_that_the_caller_may_not_use_is_not_there() {
+        let access = |namespaces: &[&str], consumers: &[ObjectId]| Access {
+            anonymous: false,
+            namespaces: Namespaces::These(namespaces.iter().map(|name| (*name).into()).collect()),
+            consumers: consumers.iter().cloned().collect(),
+            groups: [].into(),
+        };
+        let vip = ObjectId::new("b", "vip");
+        let table = Table::new(
+            1,
+            vec![
+                Route { access: access(&["a"], &[]), ..route("for-a", &["chat"]) },
+                Route { access: access(&["b"], &[]), ..route("for-b", &["chat"]) },
+                Route { access: access(&[], &[vip]), ..route("for-vip", &["chat", "only"]) },
+            ],
+        );
+        for (namespace, name, chat, models) in [
+            ("a", "x", Some("for-a"), &["chat"][..]),
+            ("b", "x", Some("for-b"), &["chat"]),
+            ("b", "vip", Some("for-vip"), &["chat", "only"]),
+            ("c", "x", None, &[]),
+        ] {
+            let id = ObjectId::new(namespace, name);
+            let consumer = Consumer { id, groups: Vec::new(), keys: Vec::new() };
+            let caller = Caller::Consumer(&consumer);
+            let found = table.find(Api::Messages, "chat", &HeaderMap::new(), caller);
+            assert_eq!(found.map(|route| &*route.id.name), chat, "{namespace}/{name}");
+            let listed = table.models(Api::Messages, caller);
+            assert_eq!(listed.iter().map(|(name, _)| *name).collect::<Vec<_>>(), models);
+        }
     }
 }

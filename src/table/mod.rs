@@ -10,6 +10,7 @@ pub mod address;
 pub(crate) mod arbitrary;
 pub mod base;
 pub mod choosing;
+pub mod consumer;
 #[cfg(test)]
 mod crashes;
 pub mod head;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     base::Contents,
     choosing::{Choosing, CircuitBreaker, Hedge, Shares, Slo, Strategy},
+    consumer::{Access, Caller, Consumer, ConsumerKey, Consumers, Digest, Namespaces},
     head::{Head, Slot, Stamp, Token},
     matcher::{HeaderMatch, HeaderTest, Match, Pattern, Specificity},
     policy::{Failover, FailoverOn, FailoverSet, Overrides, Timeouts},
@@ -49,10 +51,12 @@ pub struct Table {
     routes: Vec<Arc<Route>>,
     /// Their names, hashed.
     index: matcher::Index,
+    /// Who may call.
+    consumers: Consumers,
 }
 
 impl Table {
-    /// Puts the routes in order of decision and indexes their names.
+    /// Puts the routes in order of decision and indexes their names. Nobody may call with a key yet.
     pub fn new(revision: u64, routes: Vec<Route>) -> Self {
         Self::of_shared(revision, routes.into_iter().map(Arc::new).collect())
     }
@@ -61,7 +65,18 @@ impl Table {
     pub fn of_shared(revision: u64, mut routes: Vec<Arc<Route>>) -> Self {
         routes.sort_by(|a, b| a.rank().cmp(&b.rank()));
         let index = matcher::Index::new(&routes);
-        Self { revision, routes, index }
+        Self { revision, routes, index, consumers: Consumers::default() }
+    }
+
+    /// The same table with these consumers.
+    #[must_use]
+    pub fn with_consumers(self, consumers: Consumers) -> Self {
+        Self { consumers, ..self }
+    }
+
+    /// Who may call.
+    pub const fn consumers(&self) -> &Consumers {
+        &self.consumers
     }
 
     /// All routes in order of decision.
@@ -70,20 +85,56 @@ impl Table {
     }
 
     /// The route that serves a request: exact names before prefixes before suffixes before `*`, and
-    /// within one of these by precedence, then by how much `match` asks, then by age and name.
-    pub fn find(&self, api: Api, model: &str, headers: &http::HeaderMap) -> Option<&Arc<Route>> {
-        self.routes.get(self.position(api, model, headers)?)
+    /// within one of these by precedence, then by how much `match` and `access` ask, then by age and
+    /// name. A route that the caller may not use is not there.
+    pub fn find(
+        &self,
+        api: Api,
+        model: &str,
+        headers: &http::HeaderMap,
+        caller: Caller<'_>,
+    ) -> Option<&Arc<Route>> {
+        self.routes.get(self.position(api, model, headers, caller)?)
     }
 
     /// Where the route that [`Table::find`] gives stands in [`Table::routes`], for those who keep
     /// something beside each route.
-    pub fn position(&self, api: Api, model: &str, headers: &http::HeaderMap) -> Option<usize> {
-        self.index.position(&self.routes, api, model, headers)
+    pub fn position(
+        &self,
+        api: Api,
+        model: &str,
+        headers: &http::HeaderMap,
+        caller: Caller<'_>,
+    ) -> Option<usize> {
+        let accepts =
+            |route: &Route| route.matches.accepts(api, headers) && route.access.permits(caller);
+        self.index.position(&self.routes, model, accepts)
     }
 
-    /// The exact model names that clients of `api` may ask for, sorted, each with its route.
-    pub fn models(&self, api: Api) -> Vec<(&str, &Arc<Route>)> {
-        self.index.models(&self.routes, api)
+    /// Whether a route of the caller's own namespace would serve a request if its `access` let it.
+    ///
+    /// Only such a route may be spoken of: what other namespaces have is not told to who may not use
+    /// it.
+    pub fn is_kept_from(
+        &self,
+        api: Api,
+        model: &str,
+        headers: &http::HeaderMap,
+        consumer: &Consumer,
+    ) -> bool {
+        let accepts = |route: &Route| {
+            route.matches.accepts(api, headers) && route.id.namespace == consumer.id.namespace
+        };
+        self.index.position(&self.routes, model, accepts).is_some()
+    }
+
+    /// The exact model names that a caller may ask for by `api`, sorted, each with its route.
+    pub fn models(&self, api: Api, caller: Caller<'_>) -> Vec<(&str, &Arc<Route>)> {
+        let serves = |route: &Route| {
+            let apis = &route.matches.apis;
+            (apis.is_empty() || apis.contains(&api)) && route.access.permits(caller)
+        };
+        self.index.models(&self.routes, serves)
     }
 }
 
@@ -140,6 +191,8 @@ pub struct Route {
     pub matches: Match,
     /// Decides between routes that match equally well; higher wins.
     pub precedence: i32,
+    /// Who may use it.
+    pub access: Access,
     /// Where it can go. Never empty unless every target was taken out, and then each request gets a
     /// clear error.
     pub targets: Vec<Arc<Target>>,

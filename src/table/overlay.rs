@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
-    Credential, ObjectId, Route, Target,
-    base::{Contents, Refused, Routes, Unreadable, check_credentials},
+    Consumer, Credential, ObjectId, Route, Target,
+    base::{Contents, Refused, Routes, Unreadable, check_consumers, check_credentials},
     reference::{Credentials, resolving},
 };
 
@@ -33,6 +33,8 @@ pub struct Changes<V> {
 /// Everything that differs from a base.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Overlay {
+    #[serde(default, skip_serializing_if = "Changes::is_empty")]
+    consumers: Changes<Arc<Consumer>>,
     #[serde(default)]
     credentials: Changes<Arc<Credential>>,
     #[serde(default)]
@@ -81,7 +83,8 @@ impl Overlay {
         let text = |(id, route)| Ok((id, to_raw_value::<Arc<Route>>(&route)?));
         let put = put.into_iter().map(text).collect::<Result<_, serde_json::Error>>();
         let put = put.map_err(|error| Refused::Unwritable(error.to_string()))?;
-        Ok(Self { credentials, routes: Changes { put, gone } })
+        let consumers = Changes::between(&base.consumers, &table.consumers);
+        Ok(Self { consumers, credentials, routes: Changes { put, gone } })
     }
 
     /// The table that it makes of `base`.
@@ -89,8 +92,12 @@ impl Overlay {
     /// # Errors
     /// When any part of it cannot be used; nothing is applied by halves.
     pub fn apply(&self, base: &Contents) -> Result<Contents, Unreadable> {
-        let Self { credentials: changed, routes: changed_routes } = self;
+        let Self { consumers: changed_consumers, credentials: changed, routes: changed_routes } =
+            self;
+        check_consumers(&changed_consumers.put)?;
         check_credentials(&changed.put)?;
+        let mut consumers = base.consumers.clone();
+        changed_consumers.clone().apply(&mut consumers);
         let mut credentials = base.credentials.clone();
         changed.clone().apply(&mut credentials);
         let (put, credentials) = resolving(credentials, || {
@@ -115,25 +122,33 @@ impl Overlay {
                 *route = with(route, &changed.put);
             }
         }
-        Ok(Contents { credentials, routes })
+        Ok(Contents { consumers, credentials, routes })
     }
 
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        self.credentials.is_empty() && self.routes.is_empty()
+        self.consumers.is_empty() && self.credentials.is_empty() && self.routes.is_empty()
     }
 
     /// About how many bytes it has.
     pub fn len(&self) -> usize {
         self.routes.put.values().map(|text| text.get().len()).sum::<usize>()
             + self.credentials.put.values().map(|credential| weight(credential)).sum::<usize>()
-            + 64 * (self.routes.gone.len() + self.credentials.gone.len())
+            + self.consumers.put.values().map(|consumer| weight_of(consumer)).sum::<usize>()
+            + 64 * (self.routes.gone.len()
+                + self.credentials.gone.len()
+                + self.consumers.gone.len())
     }
 }
 
 /// About how many bytes a credential is written in.
 fn weight(credential: &Credential) -> usize {
     512 + 256 * credential.keys.len() + credential.endpoint.ca.as_ref().map_or(0, |ca| ca.len())
+}
+
+/// About how many bytes a consumer is written in.
+fn weight_of(consumer: &Consumer) -> usize {
+    128 + 160 * consumer.keys.len() + 64 * consumer.groups.len()
 }
 
 fn uses(route: &Route, wanted: impl Fn(&ObjectId) -> bool) -> bool {

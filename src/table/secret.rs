@@ -72,6 +72,9 @@ pub enum UnusableKey {
     /// Characters that no HTTP header can carry.
     #[error("the key has characters that cannot stand in an HTTP header, such as a line break")]
     Malformed,
+    /// Short enough to be guessed.
+    #[error("the key has fewer than {0} bytes; make a random one, as `openssl rand -hex 32` does")]
+    Short(usize),
 }
 
 #[cfg(test)]

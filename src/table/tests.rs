@@ -145,6 +145,7 @@ fn table(routes: usize) -> Table {
         models: vec![Pattern::parse(&format!("model-{at}"))],
         matches: Match::default(),
         precedence: 0,
+        access: Access::of_namespace(&"team".into()),
         targets: vec![Arc::new(Target {
             name: "only".into(),
             credential: Arc::clone(&credential),

@@ -87,6 +87,8 @@ fn the_examples_are_without_problem() {
     let quickstart = compiled(Path::new("examples/quickstart"), OPEN);
     assert_eq!(render::text(&quickstart.reports), "5 objects, no problem.\n");
     assert_eq!(quickstart.table.routes().len(), 2);
+    let consumers = compiled(Path::new("examples/consumers"), OPEN);
+    assert_eq!(render::text(&consumers.reports), "6 objects, no problem.\n");
     let real = compiled(Path::new("examples/real-providers"), CLOSED);
     assert_eq!(render::exit_code(&real.reports), 0, "{}", render::text(&real.reports));
 }
@@ -184,6 +186,7 @@ fn verdicts(kind: &str, object: &Value) -> (bool, bool) {
 fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
     let route = "ModelRoute";
     let credential = "ProviderCredential";
+    let consumer = "ModelConsumer";
     let texts = |texts: &[&str]| texts.iter().map(|text| json!(text)).collect::<Vec<_>>();
     let long = |count| json!("a".repeat(count));
     let mut durations =
@@ -238,6 +241,69 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
             "/spec/precedence",
             vec![json!(-1000), json!(1000)],
             vec![json!(1001), json!(0.5), json!("1")],
+        ),
+        (
+            route,
+            "/spec/access",
+            vec![
+                json!({"consumers": [{"name": "c"}]}),
+                json!({"groups": [{"name": "g", "namespace": "n"}]}),
+                json!({"namespaces": {}}),
+                json!({"namespaces": {"from": "Selector", "selector": {}}}),
+            ],
+            vec![
+                json!({}),
+                json!({"consumers": []}),
+                json!({"groups": []}),
+                json!({"consumers": ["c"]}),
+                json!({"consumers": [{"name": ""}]}),
+                json!({"consumers": [{"namespace": "n"}]}),
+                json!({"groups": [{"name": "two words"}]}),
+                json!({"groups": [{"name": "g", "namespace": ""}]}),
+                json!({"namespaces": {"from": "Selector"}}),
+                json!({"namespaces": {"from": "Same", "selector": {}}}),
+                json!({"everybody": true}),
+                json!([]),
+            ],
+        ),
+        (
+            consumer,
+            "/spec/groups",
+            vec![json!([]), json!(["gold", "a.b_c-1"])],
+            vec![
+                json!(["gold", "gold"]),
+                json!([""]),
+                json!(["-a"]),
+                json!(["a b"]),
+                json!("gold"),
+            ],
+        ),
+        (
+            consumer,
+            "/spec/auth",
+            vec![json!({"apiKeys": [{"name": "k", "env": "A"}]})],
+            vec![
+                json!({}),
+                json!({"apiKeys": []}),
+                json!({"apiKeys": [{"name": "k", "env": "A"}, {"name": "k", "env": "B"}]}),
+                json!({"none": {}}),
+            ],
+        ),
+        (
+            consumer,
+            "/spec/auth/apiKeys/0",
+            vec![
+                json!({"name": "k", "secretRef": {"name": "s", "key": "k"}}),
+                json!({"name": "K.1_2-3", "env": "_A1"}),
+            ],
+            vec![
+                json!({"name": "k"}),
+                json!({"name": "k", "env": "A", "secretRef": {"name": "s", "key": "k"}}),
+                json!({"name": "k", "env": "sk-pasted"}),
+                json!({"name": "a b", "env": "A"}),
+                json!({"name": "k", "secretRef": {"name": "s"}}),
+                json!({"name": "k", "env": "A", "weight": 1}),
+            ],
         ),
         (
             route,
@@ -445,6 +511,10 @@ fn any_text() -> impl Strategy<Value = (&'static str, &'static str, String)> {
         ("ModelRoute", "/spec/match/headers/0/name"),
         ("ModelRoute", "/spec/match/headers/0/value"),
         ("ModelRoute", "/spec/timeouts/connect"),
+        ("ModelRoute", "/spec/access/groups/0/name"),
+        ("ModelConsumer", "/spec/groups/0"),
+        ("ModelConsumer", "/spec/auth/apiKeys/0/name"),
+        ("ModelConsumer", "/spec/auth/apiKeys/2/env"),
         ("ProviderCredential", "/spec/auth/apiKey/keys/2/env"),
         ("ProviderCredential", "/spec/auth/apiKey/cooldown/onRateLimit"),
     ]);
@@ -487,6 +557,8 @@ fn many() -> Vec<Value> {
         "tests/it/fixtures/manifests/full.yaml",
         "tests/it/fixtures/broken/name-taken.yaml",
         "tests/it/fixtures/broken/missing-secret.yaml",
+        "tests/it/fixtures/broken/consumer-keys.yaml",
+        "tests/it/fixtures/broken/access-covered.yaml",
         "examples/quickstart/route.yaml",
     ];
     let texts = files.map(fs::read_to_string).map(Result::unwrap);
@@ -544,7 +616,7 @@ proptest! {
     #[test]
     fn the_order_of_objects_does_not_matter(objects in Just(many()).prop_shuffle()) {
         let (sorted, shuffled) = (compiled_objects(&many(), CLOSED), compiled_objects(&objects, CLOSED));
-        prop_assert!(sorted.same_routes_as(&shuffled.table));
+        prop_assert!(sorted.same_as(&shuffled.table));
         prop_assert_eq!(said(&sorted), said(&shuffled));
     }
 
@@ -568,7 +640,7 @@ proptest! {
             mutant(report) && !report.ready.is_some_and(serves)
         });
         if rejected {
-            prop_assert!(before.same_routes_as(&after.table));
+            prop_assert!(before.same_as(&after.table));
             let others = Compiled {
                 reports: after.reports.iter().filter(|report| !mutant(report)).cloned().collect(),
                 ..after.clone()

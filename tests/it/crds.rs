@@ -28,7 +28,7 @@ fn walk(path: &str, schema: &Value, found: &mut Vec<(String, Value)>) {
     }
 }
 
-/// Every schema below `spec` and `status` of both kinds.
+/// Every schema below `spec` and `status` of every kind.
 fn schemas() -> Vec<(String, Value)> {
     let mut found = Vec::new();
     for (kind, root) in schema::roots() {
@@ -127,6 +127,7 @@ fn a_listing_shows_what_a_person_looks_for() {
     let shown: Vec<_> = generated().iter().map(|(_, text)| columns(text)).collect();
     assert_eq!(shown[0], ["Models", "Targets", "Programmed", "Ready", "Reason", "Age"]);
     assert_eq!(shown[1], ["Provider", "Keys", "Routes", "Programmed", "Ready", "Reason", "Age"]);
+    assert_eq!(shown[2], ["Groups", "Keys", "Programmed", "Ready", "Reason", "Age"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod architecture;
 mod check;
 mod codec;
+mod consumers;
 mod crds;
 mod listener;
 mod observe;

@@ -99,6 +99,7 @@ impl Proxy {
         std::fs::write(&config, text.to_string()).expect("a kubeconfig");
         let mut process = Command::new(env!("CARGO_BIN_EXE_trunkline"))
             .args(["proxy", "--namespace", "trunkline", "--workers", "1", "--pre-stop", "3"])
+            .args(["--anonymous", "allow"])
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .args(["--access-log", "off", "--log-format", "json"])
             .env("KUBECONFIG", &config)

@@ -11,8 +11,8 @@ use trunkline::{
     provider,
     select::{Ask, Healths, KeyState, KeyStates, Lane, Pick, Targets, Tried, choose},
     table::{
-        Choosing, Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId, Overrides,
-        Route, Secret, Target, Timeouts,
+        Access, Choosing, Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId,
+        Overrides, Route, Secret, Target, Timeouts,
     },
 };
 
@@ -71,6 +71,7 @@ fn route(rows: &[Row], now: Instant) -> (Route, Vec<Arc<[Arc<KeyState>]>>) {
         models: Vec::new(),
         matches: Match::default(),
         precedence: 0,
+        access: Access::of_namespace(&"team".into()),
         targets,
         choosing: Choosing::default(),
         failover: Failover { max_attempts: 3, total_budget: SECOND, on: FailoverSet::default() },

@@ -122,21 +122,27 @@ struct Known {
     table: Vec<Arc<Route>>,
     routes: BTreeSet<ObjectId>,
     credentials: BTreeSet<ObjectId>,
+    consumers: BTreeSet<ObjectId>,
     /// Those of them with keys.
-    guarded: BTreeSet<ObjectId>,
+    guarded: BTreeSet<Key>,
 }
 
 fn known(published: &Published) -> Known {
     let mut known = Known::default();
     let Some(tables) = &published.tables else { return known };
-    known.table = tables.table.table(0).routes().to_vec();
+    let table = tables.table.table(0);
+    for consumer in table.consumers().all() {
+        known.consumers.insert(consumer.id.clone());
+        known.guarded.insert((Kind::ModelConsumer, consumer.id.clone()));
+    }
+    known.table = table.routes().to_vec();
     for route in &known.table {
         known.routes.insert(route.id.clone());
         for target in &route.targets {
             let credential = &target.credential;
             known.credentials.insert(credential.id.clone());
             if !credential.keys.is_empty() {
-                known.guarded.insert(credential.id.clone());
+                known.guarded.insert((Kind::ProviderCredential, credential.id.clone()));
             }
         }
     }
@@ -235,6 +241,7 @@ impl Operator {
             let known = match scope.kind {
                 Kind::ModelRoute => &published.routes,
                 Kind::ProviderCredential => &published.credentials,
+                Kind::ModelConsumer => &published.consumers,
                 Kind::ConfigMap | Kind::Namespace | Kind::Pod | Kind::Secret => &BTreeSet::new(),
             };
             let known = known.iter().filter(|id| scope.holds(id)).cloned().collect();
@@ -384,7 +391,7 @@ impl Operator {
 /// What is watched for as long as the process lives.
 fn scopes(settings: &Settings) -> Vec<Scope> {
     let mut scopes = Vec::new();
-    for kind in [Kind::ModelRoute, Kind::ProviderCredential] {
+    for kind in [Kind::ModelConsumer, Kind::ModelRoute, Kind::ProviderCredential] {
         match &settings.watched {
             None => scopes.push(Scope::all(kind, None)),
             Some(names) => {
@@ -410,7 +417,8 @@ fn scopes(settings: &Settings) -> Vec<Scope> {
 fn keys_of(news: &News) -> Vec<Key> {
     let Told::Changed(changes) = &news.told else { return Vec::new() };
     let kind = news.scope.kind;
-    let with_status = matches!(kind, Kind::ModelRoute | Kind::ProviderCredential);
+    let with_status =
+        matches!(kind, Kind::ModelConsumer | Kind::ModelRoute | Kind::ProviderCredential);
     let key = |change: &Change| match change {
         Change::Applied(id, _) | Change::Deleted(id) => (kind, id.clone()),
     };

@@ -15,10 +15,12 @@ use crate::{
     control::{
         acks::Wanted,
         kind::Kind,
+        named::{scopes, secrets},
         progress::{Key, Meaning},
         publish::Unpublished,
+        status::World,
     },
-    table::{Contents, Stamp, base::Refused, publish::Published},
+    table::{Contents, ObjectId, Stamp, base::Refused, publish::Published},
 };
 
 /// How long there must be nothing to publish before the overlay is folded.
@@ -33,7 +35,9 @@ impl Operator {
         let reached = {
             let timer = self.meter.compile.start_timer();
             let reached = self.world.compiler.update(&self.world.index.snapshot, &touched);
-            match Contents::of_routes(self.world.compiler.served()) {
+            let contents = Contents::of_routes(self.world.compiler.served())
+                .and_then(|contents| contents.with_consumers(self.world.compiler.consumers()));
+            match contents {
                 Ok(contents) => self.table = Arc::new(contents),
                 // Not for what `compile` makes; if it were, the last table stays.
                 Err(error) => tracing::error!(%error, "the table cannot be put together"),
@@ -44,7 +48,14 @@ impl Operator {
         self.meter.routes.set(i64::try_from(self.table.len()).unwrap_or(i64::MAX));
         for id in &reached.credentials {
             let specs = self.world.compiler.versions(id, &self.world.index.snapshot);
-            let needs = self.world.index.use_only(id, &specs);
+            let wants = specs.iter().flat_map(|spec| scopes(id, spec)).collect();
+            let needs = self.world.index.use_only(&(Kind::ProviderCredential, id.clone()), &wants);
+            self.need(needs);
+        }
+        for id in &reached.consumers {
+            let specs = self.world.compiler.consumer_versions(id, &self.world.index.snapshot);
+            let wants = specs.iter().flat_map(|spec| secrets(id, spec)).collect();
+            let needs = self.world.index.use_only(&(Kind::ModelConsumer, id.clone()), &wants);
             self.need(needs);
         }
         self.note_progress(&reached, changed);
@@ -55,22 +66,14 @@ impl Operator {
     }
 
     fn note_progress(&mut self, reached: &Reached, changed: Instant) {
-        let credentials = reached.credentials.iter().map(|id| (Kind::ProviderCredential, id));
-        let routes = reached.routes.iter().map(|id| (Kind::ModelRoute, id));
-        let mut keys: BTreeSet<Key> =
-            credentials.chain(routes).map(|(kind, id)| (kind, id.clone())).collect();
+        let of = |kind| move |id: &ObjectId| (kind, id.clone());
+        let credentials = reached.credentials.iter().map(of(Kind::ProviderCredential));
+        let consumers = reached.consumers.iter().map(of(Kind::ModelConsumer));
+        let routes = reached.routes.iter().map(of(Kind::ModelRoute));
+        let mut keys: BTreeSet<Key> = credentials.chain(consumers).chain(routes).collect();
         for key in &keys {
-            let (kind, id) = key;
-            let (generation, meaning) = if *kind == Kind::ModelRoute {
-                let meaning = Meaning::Route(self.world.compiler.route(id).map(Arc::clone));
-                (self.world.index.route(id).map(|about| about.generation), meaning)
-            } else {
-                let meaning =
-                    Meaning::Credential(self.world.compiler.credential(id).map(Arc::clone));
-                (self.world.index.credential(id).map(|about| about.generation), meaning)
-            };
-            match generation {
-                Some(generation) => {
+            match self.meaning(key) {
+                Some((generation, meaning)) => {
                     self.world.progress.compiled(key.clone(), generation, meaning, changed);
                 }
                 None => self.world.progress.gone(key),
@@ -78,6 +81,27 @@ impl Operator {
         }
         keys.extend(reached.used.iter().map(|id| (Kind::ProviderCredential, id.clone())));
         self.look(keys, false);
+    }
+
+    /// The generation of an object, and what it means in the table; none when it is gone.
+    fn meaning(&self, (kind, id): &Key) -> Option<(i64, Meaning)> {
+        let World { index, compiler, .. } = &self.world;
+        match kind {
+            Kind::ModelRoute => {
+                let meaning = Meaning::Route(compiler.route(id).map(Arc::clone));
+                Some((index.route(id)?.generation, meaning))
+            }
+            Kind::ProviderCredential => {
+                let meaning = Meaning::Credential(compiler.credential(id).map(Arc::clone));
+                Some((index.credential(id)?.generation, meaning))
+            }
+            Kind::ModelConsumer => {
+                let meaning = compiler.consumers().all().iter().find(|consumer| consumer.id == *id);
+                let meaning = Meaning::Consumer(meaning.map(Arc::clone));
+                Some((index.consumer(id)?.generation, meaning))
+            }
+            Kind::ConfigMap | Kind::Namespace | Kind::Pod | Kind::Secret => None,
+        }
     }
 
     /// Publishes what was compiled, if this process leads.
@@ -175,11 +199,7 @@ impl Operator {
     }
 
     pub(super) fn look_at_all(&mut self, calm: bool) {
-        let (routes, credentials) = self.world.index.ids();
-        let keys: Vec<_> = routes
-            .map(|id| (Kind::ModelRoute, id.clone()))
-            .chain(credentials.map(|id| (Kind::ProviderCredential, id.clone())))
-            .collect();
+        let keys: Vec<_> = self.world.index.keys().collect();
         self.look(keys, calm);
     }
 

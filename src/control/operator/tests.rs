@@ -154,6 +154,28 @@ async fn routes_and_their_keys_come_change_and_go_in_the_published_table() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_consumer_with_its_key_comes_into_the_table_and_its_status_says_so() {
+    let fake = cluster();
+    let process = start(&fake, "a", 1);
+    until("ready", || process.readiness.missing().is_empty()).await;
+    let path = format!("{GROUP}/team/modelconsumers/app");
+    let key = json!({"name": "k", "secretRef": {"name": "app", "key": "k"}});
+    fake.put(&path, json!({"metadata": {}, "spec": {"auth": {"apiKeys": [key]}}}));
+    until("told", || condition(&fake, &path, "ResolvedRefs") == "False SecretNotFound").await;
+    let data = json!({"k": STANDARD.encode("a key of sixteen bytes or more")});
+    fake.put("/api/v1/namespaces/team/secrets/app", json!({"metadata": {}, "data": data}));
+    let keys = || {
+        let table = published(&fake)?.tables?.table.table(0);
+        Some(table.consumers().all().first()?.keys.len())
+    };
+    until("in the table", || keys() == Some(1)).await;
+    until("told", || condition(&fake, &path, "ResolvedRefs") == "True ResolvedRefs").await;
+    fake.delete(&path);
+    until("gone", || keys().is_none()).await;
+    process.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_named_secrets_are_asked_for() {
     let fake = cluster();
     let other = json!({"metadata": {}, "data": {"k": ""}});

@@ -27,7 +27,9 @@ use super::{
     watch::Failure,
 };
 use crate::{
-    api::{Condition, ConditionStatus, ModelRouteStatus, ProviderCredentialStatus},
+    api::{
+        Condition, ConditionStatus, ModelConsumerStatus, ModelRouteStatus, ProviderCredentialStatus,
+    },
     compile::Compiler,
     observe::operator::{Operator, WriteResult},
 };
@@ -52,6 +54,8 @@ pub struct World {
 pub enum Status {
     /// Of a `ModelRoute`.
     Route(ModelRouteStatus),
+    /// Of a `ModelConsumer`.
+    Consumer(ModelConsumerStatus),
     /// Of a `ProviderCredential`.
     Credential(ProviderCredentialStatus),
 }
@@ -60,6 +64,7 @@ impl Status {
     fn conditions(&self) -> &[Condition] {
         match self {
             Self::Route(status) => &status.conditions,
+            Self::Consumer(status) => &status.conditions,
             Self::Credential(status) => &status.conditions,
         }
     }
@@ -181,6 +186,7 @@ impl Statuses {
                 let begin = Instant::now();
                 let result = match &is {
                     Status::Route(status) => apply::apply(client, &key, &uid, status).await,
+                    Status::Consumer(status) => apply::apply(client, &key, &uid, status).await,
                     Status::Credential(status) => apply::apply(client, &key, &uid, status).await,
                 };
                 let counted = match &result {
@@ -206,6 +212,7 @@ impl Statuses {
         match result {
             Ok(()) => match status {
                 Status::Route(status) => index.wrote_route(&key.1, &uid, status),
+                Status::Consumer(status) => index.wrote_consumer(&key.1, &uid, status),
                 Status::Credential(status) => index.wrote_credential(&key.1, &uid, status),
             },
             Err(error) => {
@@ -246,6 +253,7 @@ fn labels(kind: Kind, conditions: &[Condition]) -> Vec<[String; 4]> {
 
 const fn status_of(kind: Kind) -> &'static str {
     match kind {
+        Kind::ModelConsumer => "ModelConsumer/status",
         Kind::ModelRoute => "ModelRoute/status",
         Kind::ProviderCredential => "ProviderCredential/status",
         Kind::ConfigMap | Kind::Namespace | Kind::Pod | Kind::Secret => "other",
@@ -280,6 +288,16 @@ impl World {
                     status.routes = None;
                 });
                 let (was, is) = (Status::Credential(about.status.clone()), Status::Credential(is));
+                Some(Plan { uid: about.uid.clone(), was, is, differs, programmed })
+            }
+            Kind::ModelConsumer => {
+                let about = self.index.consumer(id)?;
+                let report = self.compiler.consumer_report(id)?;
+                let programmed = self.programmed(key, Facts::is_served(report))?;
+                let facts = Facts { report, generation: about.generation, programmed, now: &now };
+                let is = facts.consumer(&about.status);
+                let differs = differs(&about.status, &is, |status| status.programmed = None);
+                let (was, is) = (Status::Consumer(about.status.clone()), Status::Consumer(is));
                 Some(Plan { uid: about.uid.clone(), was, is, differs, programmed })
             }
             Kind::ConfigMap | Kind::Namespace | Kind::Pod | Kind::Secret => None,

@@ -6,8 +6,8 @@
 
 use crate::{
     api::{
-        Condition, ConditionStatus, ModelRouteStatus, ProviderCredentialStatus, TargetStatus,
-        UsableState,
+        Condition, ConditionStatus, ModelConsumerStatus, ModelRouteStatus,
+        ProviderCredentialStatus, TargetStatus, UsableState,
     },
     compile::{ConditionType, Reason, Report, TargetState},
     words::words,
@@ -97,6 +97,7 @@ impl Facts<'_> {
             Reason::NotAccepted | Reason::LastGood | Reason::NameTaken => false,
             Reason::Accepted
             | Reason::ConfigMapNotFound
+            | Reason::ConsumerNotFound
             | Reason::CredentialNotFound
             | Reason::CredentialNotReady
             | Reason::Degraded
@@ -105,6 +106,7 @@ impl Facts<'_> {
             | Reason::EnvironmentNotAllowed
             | Reason::Invalid
             | Reason::KeyNotFound
+            | Reason::KeyTaken
             | Reason::KeyUnusable
             | Reason::NoUsableKey
             | Reason::NoUsableTarget
@@ -146,6 +148,16 @@ impl Facts<'_> {
             usable_keys: self.usable(),
             programmed: Some(self.programmed.column()),
             routes: i32::try_from(routes).ok(),
+        }
+    }
+
+    /// The status of a consumer.
+    pub fn consumer(&self, was: &ModelConsumerStatus) -> ModelConsumerStatus {
+        ModelConsumerStatus {
+            observed_generation: Some(self.generation),
+            conditions: self.conditions(&was.conditions),
+            usable_keys: self.usable(),
+            programmed: Some(self.programmed.column()),
         }
     }
 

@@ -372,6 +372,7 @@ impl Proxy {
             keys: KeyStates::new(Instant::now()),
             healths: Healths::new(Instant::now()),
             limits,
+            anonymous: trunkline::proxy::authenticate::Anonymous::Allow,
         });
         let pool = Pool::new(true, Arc::new(RootCertStore::empty()));
         let worker = Rc::new(Worker::new(shared, pool, metrics.worker(), lines, 1));

@@ -45,7 +45,7 @@ pub fn rejections(schema: &Value, value: &Value) -> Vec<String> {
 /// Whether an object fits: only `spec` is looked at, because the root's other fields are Kubernetes'.
 pub fn accepts(kind: &str, object: &Value) -> bool {
     static COMPILED: LazyLock<BTreeMap<&'static str, CompiledSchema>> = LazyLock::new(|| {
-        let kinds = ["ModelRoute", "ProviderCredential"];
+        let kinds = ["ModelConsumer", "ModelRoute", "ProviderCredential"];
         kinds.into_iter().map(|kind| (kind, compile_schema(spec(kind)))).collect()
     });
     let mut broken = Vec::new();
@@ -54,7 +54,7 @@ pub fn accepts(kind: &str, object: &Value) -> bool {
         && Validator::new().validate_compiled(&COMPILED[kind], &object["spec"], None).is_ok()
 }
 
-/// Every rule of both kinds' specifications.
+/// Every rule of all kinds' specifications.
 pub fn rules() -> Vec<String> {
     fn walk(schema: &Value, found: &mut Vec<String>) {
         match schema {
