@@ -1,5 +1,5 @@
 # The two that a newcomer needs are `make run` and `make test`.
-.PHONY: run test test-tools bench test-bench fmt fmt-check lint doc crds bench-policy bench-operator
+.PHONY: run test test-tools bench test-bench fmt fmt-check lint doc crds catalogue bench-policy bench-operator
 
 FMT = cargo fmt -- --config imports_granularity=Crate,group_imports=StdExternalCrate
 
@@ -51,3 +51,7 @@ crds:
 # How good the choices are, in simulated time with fixed seeds; a minute, after the build.
 bench-policy:
 	cargo bench --quiet --profile policy --bench policy
+
+# Refreshes the built-in prices and capabilities from public data and prints what changed.
+catalogue:
+	catalogue/generate.py

@@ -14,18 +14,28 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Show what the built-in catalogue knows of a model: prices, sizes, capabilities
+    Catalogue(CatalogueArgs),
     /// Compile manifests offline and say what is wrong with them
     Check(CheckArgs),
     /// Write the `CustomResourceDefinitions` into a folder
     Crds(CrdsArgs),
     /// Bring the resources of a cluster to its proxies
     Operator(OperatorArgs),
+    /// Price recorded answers of providers by the built-in catalogue
+    Price(PriceArgs),
     /// Serve the table that an operator publishes in a cluster
     Proxy(ProxyArgs),
     /// Serve the manifests of a folder, without Kubernetes
     Run(RunArgs),
     /// Play the providers on loopback
     Sim(SimArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CatalogueArgs {
+    /// A provider's own name of a model; every model, one a line, when left out
+    pub(super) model: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,6 +73,12 @@ pub(super) enum Output {
 pub(super) struct CrdsArgs {
     /// The folder
     pub(super) folder: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PriceArgs {
+    /// One JSON object a line: provider, model, and the provider's own answer; stdin when left out
+    pub(super) file: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

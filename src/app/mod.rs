@@ -1,10 +1,12 @@
 //! Wiring: arguments to rooms, one subcommand a file. No logic lives here.
 
 mod args;
+mod catalogue;
 mod check;
 mod crds;
 mod operator;
 mod plane;
+mod price;
 mod proxy;
 mod run;
 mod sim;
@@ -21,36 +23,25 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Reads the arguments and does what they say.
 pub fn main() -> ExitCode {
     match Args::parse().command {
+        Command::Catalogue(args) => catalogue::show(&args),
         Command::Check(args) => check::check(&args),
         Command::Crds(args) => crds::crds(&args),
-        Command::Operator(args) => match operator::operator(&args) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                say_error(&format!("trunkline: {error}"));
-                ExitCode::FAILURE
-            }
-        },
-        Command::Proxy(args) => match proxy::proxy(&args) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                say_error(&format!("trunkline: {error}"));
-                ExitCode::FAILURE
-            }
-        },
-        Command::Run(args) => match run::run(&args) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                say_error(&format!("trunkline: {error}"));
-                ExitCode::FAILURE
-            }
-        },
-        Command::Sim(args) => match sim::simulate(&args) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                say_error(&format!("trunkline: {error}"));
-                ExitCode::FAILURE
-            }
-        },
+        Command::Operator(args) => ended(operator::operator(&args)),
+        Command::Price(args) => price::price(&args),
+        Command::Proxy(args) => ended(proxy::proxy(&args)),
+        Command::Run(args) => ended(run::run(&args)),
+        Command::Sim(args) => ended(sim::simulate(&args)),
+    }
+}
+
+/// How a command that serves until it is told to stop has ended.
+fn ended(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say_error(&format!("trunkline: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -72,18 +72,22 @@ pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// The usage object that stands last in a body (or in the end of one), read with `read`.
+pub(super) fn last_usage(body: &[u8], read: fn(&Value) -> Option<Usage>) -> Option<Usage> {
+    last(body, b"\"usage\"", read)
+}
+
+/// The last value of a key (written with its quotes) that `read` understands.
 ///
 /// The key cannot be a part of a text, where its quotes would be escaped; but a text may be just
-/// this word, so what follows must be a colon and something that reads as usage.
-pub(super) fn last_usage(body: &[u8], read: fn(&Value) -> Option<Usage>) -> Option<Usage> {
-    const KEY: &[u8] = b"\"usage\"";
+/// this word, so what follows must be a colon and something that can be read.
+pub(super) fn last<T>(body: &[u8], key: &[u8], read: fn(&Value) -> Option<T>) -> Option<T> {
     let mut before = body;
-    while let Some(at) = memchr::memmem::rfind(before, KEY) {
-        let value = body.get(at + KEY.len()..)?.trim_ascii_start().strip_prefix(b":");
+    while let Some(at) = memchr::memmem::rfind(before, key) {
+        let value = body.get(at + key.len()..)?.trim_ascii_start().strip_prefix(b":");
         let value = value
             .and_then(|value| serde_json::Deserializer::from_slice(value).into_iter().next()?.ok());
-        if let Some(usage) = value.as_ref().and_then(read) {
-            return Some(usage);
+        if let Some(read) = value.as_ref().and_then(read) {
+            return Some(read);
         }
         before = body.get(..at)?;
     }

@@ -36,7 +36,7 @@ pub use self::{
     },
     stream::{Decode, Delta, Encode, Seen, StreamError, Watch},
     traits::Traits,
-    usage::Usage,
+    usage::{ServiceTier, Usage},
 };
 
 /// A wire format that an upstream may speak.

@@ -6,6 +6,10 @@
 //! the provider. A count that the provider did not give is `None`, never zero: a bill must not
 //! claim what nobody said.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
 /// Tokens of one answer. All counts are tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -15,10 +19,49 @@ pub struct Usage {
     pub cached: Option<u64>,
     /// The part of `input` written to a cache.
     pub cache_write: Option<u64>,
+    /// The part of `cache_write` that is kept for an hour or more.
+    pub cache_write_long: Option<u64>,
     /// Everything written, reasoning included.
     pub output: u64,
     /// The part of `output` that was reasoning.
     pub reasoning: Option<u64>,
+    /// How the provider served it, which decides its prices.
+    pub service_tier: ServiceTier,
+}
+
+/// How a provider serves a request. One that says nothing serves as usual.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(from = "Cow<'_, str>")]
+pub enum ServiceTier {
+    /// Within hours, at half the price.
+    Batch,
+    /// When there is room, cheaper.
+    Flex,
+    /// Before others, dearer.
+    Priority,
+    /// As usual.
+    #[default]
+    Standard,
+}
+
+impl ServiceTier {
+    /// Reads a provider's word: OpenAI's `service_tier` of an answer, Anthropic's `usage.service_tier`.
+    pub fn of_word(word: &str) -> Self {
+        match word {
+            "batch" => Self::Batch,
+            "flex" => Self::Flex,
+            // OpenAI calls the same thing by either name.
+            "fast" | "priority" => Self::Priority,
+            // `default`, `standard`, `on_demand`, `scale` (paid in advance), and what is new.
+            _ => Self::Standard,
+        }
+    }
+}
+
+impl From<Cow<'_, str>> for ServiceTier {
+    fn from(word: Cow<'_, str>) -> Self {
+        Self::of_word(&word)
+    }
 }
 
 impl Usage {
@@ -30,8 +73,13 @@ impl Usage {
             input: self.input.max(newer.input),
             cached: newer.cached.or(self.cached),
             cache_write: newer.cache_write.or(self.cache_write),
+            cache_write_long: newer.cache_write_long.or(self.cache_write_long),
             output: self.output.max(newer.output),
             reasoning: newer.reasoning.or(self.reasoning),
+            service_tier: match newer.service_tier {
+                ServiceTier::Standard => self.service_tier,
+                told @ (ServiceTier::Batch | ServiceTier::Flex | ServiceTier::Priority) => told,
+            },
         }
     }
 

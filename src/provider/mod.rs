@@ -3,8 +3,17 @@
 //! A provider that speaks a known dialect is one row here and one fixture folder, and no match arm
 //! anywhere. The hosts of a row are the only ones that a key of that provider is ever sent to.
 
+mod capability;
+pub mod catalogue;
 pub mod models;
+mod money;
+mod pricing;
 
+pub use self::{
+    capability::{Capabilities, Capability},
+    money::{NanoDollars, Price},
+    pricing::{Above, Pricing, Rate, Rates},
+};
 use crate::dialect::Dialect;
 
 /// One company or server software.

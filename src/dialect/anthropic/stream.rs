@@ -378,7 +378,7 @@ data: {"type":"message_stop"}
                 cached: Some(4),
                 cache_write: Some(0),
                 output: 1,
-                reasoning: None,
+                ..Usage::default()
             }),
             Delta::Reasoning("Hm \"ok\"".into()),
             Delta::ReasoningSignature(own("EqQB".into())),

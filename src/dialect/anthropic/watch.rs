@@ -162,8 +162,13 @@ mod tests {
     #[test]
     fn usage_is_added_up() {
         let (_, watcher) = seen(STREAM);
-        let expected =
-            Usage { input: 22, cached: Some(4), cache_write: Some(0), output: 42, reasoning: None };
+        let expected = Usage {
+            input: 22,
+            cached: Some(4),
+            cache_write: Some(0),
+            output: 42,
+            ..Usage::default()
+        };
         assert_eq!(watcher.usage(), Some(expected));
     }
 

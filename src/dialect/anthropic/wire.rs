@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{json, value::RawValue};
 
-use crate::dialect::{Usage, chat::Finish};
+use crate::dialect::{ServiceTier, Usage, chat::Finish};
 
 /// Token counts as Anthropic writes them. In `message_delta` only `output_tokens` is certain.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
@@ -27,6 +27,20 @@ pub struct WireUsage {
     /// What `output_tokens` is made of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_tokens_details: Option<OutputDetails>,
+    /// How long what was written to a cache is kept.
+    #[serde(skip_serializing)]
+    pub cache_creation: Option<CacheCreation>,
+    /// How the request was served; null and left out mean as usual.
+    #[serde(skip_serializing)]
+    pub service_tier: Option<ServiceTier>,
+}
+
+/// What was written to a cache, by the time that it is kept.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct CacheCreation {
+    /// The part that is kept for an hour.
+    #[serde(default)]
+    pub ephemeral_1h_input_tokens: Option<u64>,
 }
 
 /// What the written tokens were for.
@@ -49,8 +63,10 @@ impl From<WireUsage> for Usage {
                 .saturating_add(cache_write.unwrap_or(0)),
             cached,
             cache_write,
+            cache_write_long: wire.cache_creation.and_then(|by| by.ephemeral_1h_input_tokens),
             output: wire.output_tokens.unwrap_or(0),
             reasoning: wire.output_tokens_details.and_then(|details| details.thinking_tokens),
+            service_tier: wire.service_tier.unwrap_or_default(),
         }
     }
 }
@@ -65,6 +81,8 @@ impl From<Usage> for WireUsage {
             output_tokens_details: usage
                 .reasoning
                 .map(|thinking| OutputDetails { thinking_tokens: Some(thinking) }),
+            cache_creation: None,
+            service_tier: None,
         }
     }
 }
@@ -217,12 +235,25 @@ mod tests {
         .unwrap();
         let usage = Usage::from(wire);
         let expected =
-            Usage { input: 12, cached: Some(7), cache_write: None, output: 9, reasoning: Some(4) };
+            Usage { input: 12, cached: Some(7), output: 9, reasoning: Some(4), ..Usage::default() };
         assert_eq!(usage, expected);
         let mut out = Vec::new();
         push_usage(&mut out, usage);
         let again: WireUsage = serde_json::from_slice(&out).unwrap();
         assert_eq!(Usage::from(again), expected);
+    }
+
+    #[test]
+    fn what_decides_the_price_is_read() {
+        let wire: WireUsage = serde_json::from_str(
+            r#"{"input_tokens":5,"cache_creation_input_tokens":7,"output_tokens":1,
+                "cache_creation":{"ephemeral_5m_input_tokens":4,"ephemeral_1h_input_tokens":3},
+                "service_tier":"priority"}"#,
+        )
+        .unwrap();
+        let usage = Usage::from(wire);
+        assert_eq!((usage.cache_write, usage.cache_write_long), (Some(7), Some(3)));
+        assert_eq!(usage.service_tier, ServiceTier::Priority);
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Upstream for GenerateContent {
     }
 
     fn usage(&self, body: &[u8]) -> Option<Usage> {
-        read::whole(body).ok()?.usage
+        super::json::last(body, b"\"usageMetadata\"", read::usage)
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> ProviderError {

@@ -195,15 +195,15 @@ fn finish(reason: &str) -> Result<Finish, StreamError> {
 }
 
 /// Gemini counts thoughts apart from the answer; see [`Usage`].
-fn usage(value: &Value) -> Option<Usage> {
+pub(super) fn usage(value: &Value) -> Option<Usage> {
     let reasoning = count(value, "thoughtsTokenCount");
     let input = count(value, "promptTokenCount")?;
     Some(Usage {
         input: input + count(value, "toolUsePromptTokenCount").unwrap_or(0),
         cached: count(value, "cachedContentTokenCount"),
-        cache_write: None,
         output: count(value, "candidatesTokenCount").unwrap_or(0) + reasoning.unwrap_or(0),
         reasoning,
+        ..Usage::default()
     })
 }
 

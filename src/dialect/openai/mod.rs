@@ -21,7 +21,7 @@ mod write_stream;
 
 use super::{
     ApiError, ChatRequest, ChatResponse, Client, Decode, Encode, Encoded, ErrorKind, Model,
-    ProviderError, Refusal, RequestError, StreamError, Target, Upstream, Usage, View, Watch, json,
+    ProviderError, Refusal, RequestError, StreamError, Target, Upstream, Usage, View, Watch,
 };
 
 /// The dialect of `POST /v1/chat/completions`.
@@ -97,7 +97,7 @@ impl Upstream for ChatCompletions {
     }
 
     fn usage(&self, body: &[u8]) -> Option<Usage> {
-        json::last_usage(body, usage::read)
+        usage::in_body(body)
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> ProviderError {

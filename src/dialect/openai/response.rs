@@ -29,7 +29,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatResponse, StreamError> {
         id: wire::non_empty(response.id).unwrap_or_default(),
         model: wire::non_empty(response.model).unwrap_or_default(),
         choices,
-        usage: usage::of_chunk(&response.usage, &response.x_groq),
+        usage: usage::of_chunk(&response.usage, &response.x_groq, &response.service_tier),
     })
 }
 

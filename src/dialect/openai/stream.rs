@@ -60,7 +60,9 @@ impl Decode for Decoder {
             }
             self.choice(choice, out)?;
         }
-        out.extend(usage::of_chunk(&chunk.usage, &chunk.x_groq).map(Delta::Usage));
+        out.extend(
+            usage::of_chunk(&chunk.usage, &chunk.x_groq, &chunk.service_tier).map(Delta::Usage),
+        );
         Ok(())
     }
 

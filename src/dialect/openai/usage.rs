@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::dialect::{Usage, json::count};
+use crate::dialect::{
+    ServiceTier, Usage,
+    json::{self, count},
+};
 
 /// Reads a usage object, with the additions of compatible servers.
 pub(super) fn read(value: &Value) -> Option<Usage> {
@@ -23,12 +26,26 @@ pub(super) fn read(value: &Value) -> Option<Usage> {
         cache_write: count(prompt, "cache_write_tokens"),
         output: written + apart.unwrap_or(0),
         reasoning,
+        ..Usage::default()
     })
 }
 
-/// The usage of a chunk; Groq has a place of its own for it.
-pub(super) fn of_chunk(usage: &Value, x_groq: &Value) -> Option<Usage> {
-    read(usage).or_else(|| x_groq.get("usage").and_then(read))
+/// The usage of a chunk or an answer; Groq has a place of its own for it. How it was served stands
+/// beside it.
+pub(super) fn of_chunk(usage: &Value, x_groq: &Value, tier: &Value) -> Option<Usage> {
+    let usage = read(usage).or_else(|| x_groq.get("usage").and_then(read))?;
+    Some(Usage {
+        service_tier: tier.as_str().map_or_else(Default::default, ServiceTier::of_word),
+        ..usage
+    })
+}
+
+/// The usage in a whole answer or in the end of one.
+pub(super) fn in_body(body: &[u8]) -> Option<Usage> {
+    let usage = json::last_usage(body, read)?;
+    let tier =
+        json::last(body, b"\"service_tier\"", |tier| tier.as_str().map(ServiceTier::of_word));
+    Some(Usage { service_tier: tier.unwrap_or_default(), ..usage })
 }
 
 /// Writes a usage object. What nobody said is left out: zero would be a claim.
@@ -58,6 +75,16 @@ pub(super) fn write(usage: Usage) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_an_answer_was_served_stands_beside_its_usage() {
+        let body = br#"{"choices":[{"message":{"content":"\"service_tier\":\"batch\""}}],
+            "usage":{"prompt_tokens":1,"completion_tokens":2},"service_tier":"flex"}"#;
+        let expected =
+            Usage { input: 1, output: 2, service_tier: ServiceTier::Flex, ..Usage::default() };
+        assert_eq!(in_body(body), Some(expected));
+        assert_eq!(in_body(b"{}"), None);
+    }
 
     #[test]
     fn every_server_is_counted_the_same_way() {

@@ -75,7 +75,7 @@ impl Watcher {
         if let Some(failure) = wire::failure(&chunk.error, &chunk.x_groq, &chunk.status_code) {
             return Seen::Error(failure);
         }
-        let usage = usage::of_chunk(&chunk.usage, &chunk.x_groq);
+        let usage = usage::of_chunk(&chunk.usage, &chunk.x_groq, &chunk.service_tier);
         self.usage = usage.or(self.usage);
         let choices = chunk.choices.unwrap_or_default();
         if choices.is_empty() {

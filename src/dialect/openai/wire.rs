@@ -31,6 +31,8 @@ pub(super) struct Chunk<'a> {
     pub usage: Value,
     /// Groq's place for usage and errors.
     pub x_groq: Value,
+    /// How the request was served.
+    pub service_tier: Value,
     /// A failure after the headers had gone out.
     pub error: Value,
     /// Cerebras writes the status that the failure would have had.
@@ -59,6 +61,7 @@ pub(super) struct Response {
     pub model: Value,
     pub choices: Option<Vec<ResponseChoice>>,
     pub usage: Value,
+    pub service_tier: Value,
     pub x_groq: Value,
     pub error: Value,
 }
