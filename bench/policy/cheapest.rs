@@ -9,8 +9,9 @@ use std::{
 
 use tokio::time::Instant;
 use trunkline::{
+    provider::{Price, Pricing},
     select::{Flight, Targets, Tried, choose},
-    table::{Choosing, Price, Slo, Strategy},
+    table::{Choosing, Slo, Strategy},
 };
 
 use super::{
@@ -36,13 +37,13 @@ fn median(target: usize, at: f64) -> f64 {
 }
 
 /// Each is a quarter dearer than the one before.
-fn price(target: usize) -> Price {
-    let unit = (1e9 * 1.25_f64.powf(target as f64)) as u64;
-    Price { input: unit, output: unit * 4 }
+fn pricing(target: usize) -> Pricing {
+    let dollar = (1e6 * 1.25_f64.powf(target as f64)) as u64;
+    Pricing::plain(Price::of_millionths(dollar), Price::of_millionths(dollar * 4))
 }
 
 fn cost(target: usize) -> f64 {
-    price(target).cost(u64::from(ASK.input_tokens), u64::from(ASK.output_tokens)) as f64
+    pricing(target).estimate(u64::from(ASK.input_tokens), u64::from(ASK.output_tokens)).0 as f64
 }
 
 pub fn run(report: &mut Report) {
@@ -108,7 +109,7 @@ fn serve(seed: u64) -> (f64, u32, Vec<f64>) {
         slo: Slo { first_token: Some(Duration::from_secs_f64(SLO)), ..Slo::default() },
         ..Choosing::default()
     };
-    let Fresh { route, keys, health } = fresh(TARGETS, choosing, |at| Some(price(at)), start);
+    let Fresh { route, keys, health } = fresh(TARGETS, choosing, |at| Some(pricing(at)), start);
     let targets = Targets { route: &route, keys: &keys, health: &health };
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut draws = fastrand::Rng::with_seed(seed ^ 0x5eed);

@@ -4,8 +4,9 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use trunkline::{
+    provider::{Price, Pricing},
     select::{Flight, Targets, Tried, choose},
-    table::{Choosing, Price, Shares, Slo, Strategy},
+    table::{Choosing, Shares, Slo, Strategy},
 };
 
 use super::{
@@ -44,7 +45,8 @@ fn choice(strategy: Strategy) -> f64 {
     let second = Some(Duration::from_secs(1));
     let slo = Slo { first_token: second, per_output_token: second, success_per_10k: Some(9_900) };
     let choosing = Choosing { strategy, slo, tolerance_percent: 10, ..Choosing::default() };
-    let price = |at| Some(Price { input: 1 + at as u64, output: 2 });
+    let price =
+        |at| Some(Pricing::plain(Price::of_millionths(1 + at as u64), Price::of_millionths(2)));
     let Fresh { route, keys, health } = fresh(TARGETS, choosing, price, start);
     let policy = route.choosing.breaker;
     let fly = |known: &_| Flight::begin(Arc::clone(known), policy, ASK.lane, 1_000, false, start);

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use trunkline::{
     dialect::Traits,
-    provider,
+    provider::{self, Pricing},
     select::{Health, Healths, KeyState, KeyStates},
     table::{
         Access, Choosing, Credential, Endpoint, Failover, FailoverOn, Key, Match, ObjectId,
-        Overrides, Price, Route, Secret, Target, Timeouts,
+        Overrides, Route, Secret, Target, Timeouts,
     },
 };
 
@@ -24,14 +24,14 @@ pub struct Fresh {
     pub health: Vec<Arc<Health>>,
 }
 
-/// A route with so many targets, which cost what `price` says.
+/// A route with so many targets, which cost what `pricing` says.
 pub fn fresh(
     count: usize,
     choosing: Choosing,
-    price: impl Fn(usize) -> Option<Price>,
+    pricing: impl Fn(usize) -> Option<Pricing>,
     now: Instant,
 ) -> Fresh {
-    let targets: Vec<_> = (0..count).map(|at| target(at, price(at))).collect();
+    let targets: Vec<_> = (0..count).map(|at| target(at, pricing(at))).collect();
     let (keys, healths) = (KeyStates::new(now), Healths::new(now));
     let route = Route {
         id: ObjectId::new("bench", "chat"),
@@ -56,7 +56,7 @@ pub fn fresh(
     }
 }
 
-fn target(at: usize, price: Option<Price>) -> Arc<Target> {
+fn target(at: usize, pricing: Option<Pricing>) -> Arc<Target> {
     let key = Key {
         name: "k".into(),
         secret: Secret::new("secret").unwrap(),
@@ -85,7 +85,7 @@ fn target(at: usize, price: Option<Price>) -> Arc<Target> {
         traits: Traits::default(),
         tier: 0,
         weight: 100,
-        price,
+        pricing: pricing.map(Arc::new),
         timeouts: Timeouts {
             connect: second,
             headers: FIRST_TOKEN,

@@ -42,6 +42,16 @@ pub(super) fn pause(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// US dollars per million tokens.
+pub(super) fn price(_: &mut SchemaGenerator) -> Schema {
+    text(
+        1,
+        14,
+        "self.matches('^[0-9]{1,7}([.][0-9]{1,6})?$') && double(self) <= 1000000.0",
+        "must be US dollars per million tokens from 0 to 1000000 with at most six decimals, such as 2.50",
+    )
+}
+
 /// A name that stands in metrics, logs and headers.
 pub(super) fn label(_: &mut SchemaGenerator) -> Schema {
     text(

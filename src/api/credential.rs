@@ -10,6 +10,7 @@ use super::{
     bounds,
     condition::{self, Condition},
     is_default,
+    pricing::ModelSpec,
 };
 
 /// What a `ProviderCredential` is.
@@ -49,6 +50,14 @@ pub struct ProviderCredentialSpec {
     pub endpoint: EndpointSpec,
     /// How to show who calls; exactly one member.
     pub auth: AuthSpec,
+    /// Models whose prices or limits the built-in catalogue does not know, or has not as they are
+    /// for this account.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"]
+    ))]
+    pub models: Vec<ModelSpec>,
     /// Which routes may use this credential. Its owner grants.
     #[serde(default)]
     pub allowed_routes: AllowedRoutes,

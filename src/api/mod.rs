@@ -14,6 +14,7 @@ mod condition;
 mod consumer;
 mod credential;
 mod definition;
+mod pricing;
 mod route;
 
 pub use self::{
@@ -29,6 +30,7 @@ pub use self::{
         ProviderCredentialStatus, SecretKeyRef, TlsSpec,
     },
     definition::{crds, crds_yaml},
+    pricing::{AboveSpec, ModelSpec, PricingSpec},
     route::{
         ApiName, CredentialRef, FailoverReason, FailoverSpec, HeaderSpec, HeaderType, MatchSpec,
         ModelRoute, ModelRouteSpec, ModelRouteStatus, OverridesSpec, TargetSpec, TargetStatus,

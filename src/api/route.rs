@@ -11,6 +11,7 @@ use super::{
     AccessSpec, bounds,
     condition::{self, Condition},
     is_default,
+    pricing::PricingSpec,
 };
 
 /// What a `ModelRoute` asks for.
@@ -150,6 +151,10 @@ pub struct TargetSpec {
     #[serde(default = "bounds::default_weight")]
     #[schemars(range(min = 0, max = 1000))]
     pub weight: i32,
+    /// What the model costs here, where neither its credential nor the built-in catalogue says it
+    /// right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pricing: Option<PricingSpec>,
     /// How long each step may take, where this target differs from the route.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: TargetTimeouts,

@@ -63,6 +63,6 @@ fn priced(line: &str) -> Result<Value, String> {
         "cached": usage.cached,
         "cacheWrite": usage.cache_write,
         "output": usage.output,
-        "usd": pricing.and_then(|pricing| pricing.cost(&usage)).map(|cost| cost.to_string()),
+        "usd": pricing.and_then(|pricing| pricing.cost(&usage)).map(|cost| cost.total().to_string()),
     }))
 }

@@ -235,8 +235,8 @@ impl Compiler {
             let same = was.and_then(|was| was.credential.as_ref()).filter(|was| ***was == built);
             same.map_or_else(|| Arc::new(built.clone()), Arc::clone)
         });
-        let allowed = spec.allowed_routes.namespaces.clone();
-        (Some(Offer { credential, allowed }), Some(report))
+        let (models, allowed) = (spec.models.clone(), spec.allowed_routes.namespaces.clone());
+        (Some(Offer { credential, models, allowed }), Some(report))
     }
 
     /// Builds all consumers, if one of them or a Secret that one names is touched: a key has one owner,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 
 use super::{
-    Options, Snapshot, endpoint,
+    Options, Snapshot, endpoint, pricing,
     report::{Problem, Reason},
     resolve,
     secret::{self, Place},
@@ -54,6 +54,7 @@ pub(super) fn build(
     };
     let allowed = &spec.allowed_routes.namespaces;
     resolve::check_grant(allowed, "spec.allowedRoutes.namespaces", problems);
+    pricing::check(&spec.models, problems);
     let (provider, mut endpoint, keys) = (provider?, endpoint?, keys?);
     let total = spec.auth.api_key.as_ref().map_or(0, |pool| pool.keys.len());
     let (usable, shown) = (keys.len(), total == 0 || !keys.is_empty());

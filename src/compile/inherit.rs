@@ -68,7 +68,8 @@ impl Inherited {
             LabelSelector { match_labels: BTreeMap::new(), match_expressions: vec![expression] };
         let allowed =
             AllowedNamespaces { from: NamespacesFrom::Selector, selector: Some(selector) };
-        Some(Offer { credential, allowed })
+        // What it said of its models is published with the targets alone, and these keep it.
+        Some(Offer { credential, models: Vec::new(), allowed })
     }
 
     /// A route as it was published, with those of its targets that it may still use, and the
@@ -83,7 +84,8 @@ impl Inherited {
             let ObjectId { namespace, name } = &target.credential.id;
             let wanted =
                 CredentialRef { name: name.to_string(), namespace: Some(namespace.to_string()) };
-            let credential = known.credential(&id.namespace, &target.name, &wanted, "").ok()?;
+            let (credential, _) =
+                known.credential(&id.namespace, &target.name, &wanted, "").ok()?;
             Some(Arc::new(Target { credential, ..Target::clone(target) }))
         };
         let targets = was.targets.iter().filter_map(allowed).collect();

@@ -27,6 +27,7 @@ mod consumer;
 mod credential;
 mod endpoint;
 mod inherit;
+mod pricing;
 pub mod render;
 pub mod report;
 mod resolve;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::{
         AllowedNamespaces, CredentialRef, LabelExpression, LabelOperator, LabelSelector,
-        ModelConsumerSpec, NamespacesFrom, ProviderCredentialSpec,
+        ModelConsumerSpec, ModelSpec, NamespacesFrom, ProviderCredentialSpec,
     },
     table::{Credential, ObjectId},
 };
@@ -29,6 +29,8 @@ type Labels = BTreeMap<String, String>;
 pub(super) struct Offer {
     /// What a target gets; none when there is nothing to connect with.
     pub(super) credential: Option<Arc<Credential>>,
+    /// What it says of its models.
+    pub(super) models: Vec<ModelSpec>,
     /// Who may use it.
     pub(super) allowed: AllowedNamespaces,
 }
@@ -54,7 +56,7 @@ impl Known<'_> {
         target: &str,
         wanted: &CredentialRef,
         field: &str,
-    ) -> Result<Arc<Credential>, Problem> {
+    ) -> Result<(Arc<Credential>, &[ModelSpec]), Problem> {
         let owner = wanted.namespace.as_deref().unwrap_or(namespace);
         let id = ObjectId::new(owner, wanted.name.as_str());
         let field = format!("{field}.credentialRef");
@@ -68,7 +70,8 @@ impl Known<'_> {
                 refused(target, &id, field)
             });
         };
-        offer.credential.clone().ok_or_else(|| {
+        let models = offer.models.as_slice();
+        offer.credential.clone().map(|credential| (credential, models)).ok_or_else(|| {
             let message = format!(
                 "target `{target}` names ProviderCredential {id}, which has nothing to connect \
                  with; its own report says why"

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    access,
+    access, pricing,
     report::Problem,
     resolve::Known,
     value::{duration, header_name, header_value, label, model_pattern, upstream_model},
@@ -54,14 +54,24 @@ pub(super) fn build(
             .map_err(|problem| problems.push(problem))
             .ok();
         let shape = shape(target, &field, timeouts, problems);
-        if let (Some(credential), Some(shape)) = (found, shape) {
+        let own = target.pricing.as_ref();
+        let own = own.map(|spec| pricing::read(spec, &format!("{field}.pricing"), problems));
+        if let (Some((credential, listed)), Some(shape)) = (found, shape) {
             let dialect = credential.provider.dialect;
+            let pricing = match own {
+                Some(own) => own.map(Arc::new),
+                None => pricing::known(&target.model, &credential, listed),
+            };
+            let mut traits = models::traits(dialect, &target.model);
+            if let Some(most) = pricing::max_output_tokens(&target.model, &credential, listed) {
+                traits.max_output_tokens = most;
+            }
             targets.push(Arc::new(Target {
                 name: target.name.as_str().into(),
                 credential,
                 model: target.model.as_str().into(),
-                traits: models::traits(dialect, &target.model),
-                price: None,
+                traits,
+                pricing,
                 tier: shape.tier,
                 weight: shape.weight,
                 timeouts: shape.timeouts,

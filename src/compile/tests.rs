@@ -371,3 +371,30 @@ fn ten_thousand_routes_compile_in_a_blink() {
     // About 0.1 s when optimised; this build is not.
     assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
 }
+
+#[test]
+fn a_targets_own_price_counts_before_its_credentials_and_that_before_the_catalogues() {
+    let mut objects = Objects::default();
+    let model = "claude-sonnet-4-5";
+    let input = |objects: &mut Objects, listed: &str, own: &str| {
+        let credential =
+            format!("{{ provider: Anthropic, auth: {{ none: {{}} }}, models: [{listed}] }}");
+        objects.credential("anthropic", &credential);
+        let target = format!("name: t, credentialRef: {{ name: anthropic }}, model: {model}{own}");
+        objects.route("chat", &format!("{{ models: [chat], targets: [{{ {target} }}] }}"));
+        let compiled = objects.compile();
+        let pricing = compiled.table.routes()[0].targets[0].pricing.clone();
+        pricing.map(|pricing| pricing.standard.base.input.to_string())
+    };
+    let listed = format!("{{ name: {model}, pricing: {{ input: '2.50', output: '9' }} }}");
+    let own = ", pricing: { input: '0.5', output: '1' }";
+    assert_eq!(input(&mut objects, "", "").as_deref(), Some("3"));
+    assert_eq!(input(&mut objects, &listed, "").as_deref(), Some("2.5"));
+    assert_eq!(input(&mut objects, &listed, own).as_deref(), Some("0.5"));
+}
+
+#[test]
+fn the_price_of_a_model_that_nobody_knows_is_unknown() {
+    let mut objects = chat();
+    assert_eq!(objects.compile().table.routes()[0].targets[0].pricing, None);
+}

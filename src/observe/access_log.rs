@@ -80,6 +80,14 @@ pub struct Line {
     /// Tokens written, where the provider said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u64>,
+    /// What the provider bills, in billionths of a US dollar, written as dollars; left out where
+    /// nobody knows.
+    #[serde(
+        rename = "cost_usd",
+        serialize_with = "dollars",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub nano_dollars: Option<u64>,
     /// Milliseconds from arrival to the end.
     pub duration_ms: f64,
     /// Milliseconds from arrival to the first byte of the answer.
@@ -92,6 +100,13 @@ pub struct Line {
 
 fn text<S: serde::Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(text)
+}
+
+/// Dollars as a text: a float would not be exact.
+#[expect(clippy::ref_option, reason = "the form that serde calls")]
+fn dollars<S: serde::Serializer>(nano: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
+    let nano = nano.unwrap_or(0);
+    to.collect_str(&format_args!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000))
 }
 
 /// Where lines are put. Cheap to clone; one a worker.
@@ -227,6 +242,7 @@ mod tests {
             duration_ms: 1.5,
             first_byte_ms: None,
             added_us: Some(40),
+            nano_dollars: Some(4_100_000),
         }
     }
 
@@ -241,6 +257,7 @@ mod tests {
         assert_eq!(text.lines().count(), 1, "control characters are escaped");
         assert_eq!((line["status"].as_u64(), line["input_tokens"].as_u64()), (Some(200), Some(3)));
         assert_eq!(line["ts"], "1970-01-01T00:00:00Z");
+        assert_eq!(line["cost_usd"], "0.004100000");
         assert!(line.get("output_tokens").is_none() && dropped == 0);
     }
 

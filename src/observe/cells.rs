@@ -36,6 +36,40 @@ words! {
     }
 }
 
+words! {
+    /// What money was paid for.
+    CostKind {
+        /// Input read from a cache.
+        CacheRead => "cache_read",
+        /// Input written to a cache.
+        CacheWrite => "cache_write",
+        /// Fresh input.
+        Input => "input",
+        /// Output, reasoning included.
+        Output => "output",
+    }
+}
+
+words! {
+    /// Why money was paid for nothing.
+    Waste {
+        /// The client left before the end.
+        Cancelled => "cancelled",
+        /// The answer broke.
+        Failed => "failed",
+    }
+}
+
+words! {
+    /// Why nobody knows what an answer cost.
+    Unpriced {
+        /// Nobody gave the price of the model, or of the service tier that was billed.
+        Price => "price",
+        /// The provider told no usage, as when a stream is cut before its end.
+        Usage => "usage",
+    }
+}
+
 /// A counter with one writer.
 #[derive(Debug, Default)]
 pub struct Cell(AtomicU64);
@@ -246,11 +280,23 @@ pub struct TargetCells {
     pub(super) provider: &'static str,
     pub(super) attempts: [Cell; AttemptOutcome::ALL.len()],
     pub(super) tokens: [Cell; TokenKind::ALL.len()],
+    /// In billionths of a US dollar.
+    pub(super) cost: [Cell; CostKind::ALL.len()],
+    /// In billionths of a US dollar; a part of `cost`.
+    pub(super) wasted: [Cell; Waste::ALL.len()],
+    pub(super) unpriced: [Cell; Unpriced::ALL.len()],
 }
 
 impl TargetCells {
     fn new(provider: &'static str) -> Self {
-        Self { provider, attempts: Default::default(), tokens: Default::default() }
+        Self {
+            provider,
+            attempts: Default::default(),
+            tokens: Default::default(),
+            cost: Default::default(),
+            wasted: Default::default(),
+            unpriced: Default::default(),
+        }
     }
 
     /// Counts an attempt.
@@ -264,6 +310,27 @@ impl TargetCells {
     pub fn tokens(&self, kind: TokenKind, tokens: u64) {
         if let Some(cell) = self.tokens.get(kind as usize) {
             cell.add(tokens);
+        }
+    }
+
+    /// Counts money, in billionths of a US dollar.
+    pub fn cost(&self, kind: CostKind, nano_dollars: u64) {
+        if let Some(cell) = self.cost.get(kind as usize) {
+            cell.add(nano_dollars);
+        }
+    }
+
+    /// Counts money that was paid for nothing, in billionths of a US dollar.
+    pub fn waste(&self, why: Waste, nano_dollars: u64) {
+        if let Some(cell) = self.wasted.get(why as usize) {
+            cell.add(nano_dollars);
+        }
+    }
+
+    /// Counts an answer whose cost nobody knows.
+    pub fn unpriced(&self, why: Unpriced) {
+        if let Some(cell) = self.unpriced.get(why as usize) {
+            cell.add(1);
         }
     }
 }

@@ -56,8 +56,17 @@ impl Families {
 
     /// Adds a counter, for which room has been taken.
     pub(super) fn counter(&mut self, about: About, labels: &Labels<'_>, value: u64) {
+        self.scaled(about, labels, to_f64(value));
+    }
+
+    /// Adds a counter that is kept in billionths, for which room has been taken.
+    pub(super) fn billionths(&mut self, about: About, labels: &Labels<'_>, value: u64) {
+        self.scaled(about, labels, to_f64(value) / 1e9);
+    }
+
+    fn scaled(&mut self, about: About, labels: &Labels<'_>, value: f64) {
         let mut counter = Counter::default();
-        counter.set_value(to_f64(value));
+        counter.set_value(value);
         let mut metric = Metric::from_label(pairs(labels));
         metric.set_counter(counter);
         self.push(about, MetricType::COUNTER, metric);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    cells::{RouteCells, RouteLabel, Summed, TokenKind},
+    cells::{Cell, CostKind, RouteCells, RouteLabel, Summed, TokenKind, Unpriced, Waste},
     families::{About, Families, Labels},
     outcome::{AttemptOutcome, Outcome},
 };
@@ -14,6 +14,18 @@ const TOKENS: About = About(
     "trunkline_tokens_total",
     "Tokens as the providers reported them; cached and cache_write are parts of input, reasoning is \
      a part of output.",
+);
+const COST: About = About(
+    "trunkline_cost_usd_total",
+    "What providers bill for answers, in US dollars, as far as the prices are known.",
+);
+const WASTED: About = About(
+    "trunkline_wasted_cost_usd_total",
+    "The part of the cost whose answer nobody got whole, in US dollars.",
+);
+const UNPRICED: About = About(
+    "trunkline_unpriced_attempts_total",
+    "Answers whose cost is unknown, by what is missing.",
 );
 const IN_FLIGHT: About =
     About("trunkline_in_flight_requests", "Requests that have arrived and not ended.");
@@ -32,6 +44,9 @@ const ADDED: About = About(
     "Time that the proxy itself added before the first byte of an answer.",
 );
 
+/// By target and word.
+type ByTarget = BTreeMap<(Arc<str>, &'static str), u64>;
+
 /// The sums of one route over all workers.
 #[derive(Debug)]
 pub(super) struct RouteSums {
@@ -39,7 +54,10 @@ pub(super) struct RouteSums {
     pub(super) born: u64,
     requests: BTreeMap<(&'static str, &'static str), u64>,
     attempts: BTreeMap<(Arc<str>, &'static str, &'static str), u64>,
-    tokens: BTreeMap<(Arc<str>, &'static str), u64>,
+    tokens: ByTarget,
+    cost: ByTarget,
+    wasted: ByTarget,
+    unpriced: ByTarget,
     duration: Summed,
     first_token: Summed,
     output_token: Summed,
@@ -54,6 +72,9 @@ impl Default for RouteSums {
             requests: BTreeMap::new(),
             attempts: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            cost: BTreeMap::new(),
+            wasted: BTreeMap::new(),
+            unpriced: BTreeMap::new(),
             duration: Summed::default(),
             first_token: Summed::default(),
             output_token: Summed::default(),
@@ -80,10 +101,14 @@ impl RouteSums {
                 let key = (Arc::clone(target), cells.provider, outcome.as_str());
                 *self.attempts.entry(key).or_default() += value;
             }
-            let counted = TokenKind::ALL.iter().zip(&cells.tokens);
-            for (kind, value) in counted.map(|(k, c)| (k, c.get())).filter(|(_, v)| *v > 0) {
-                *self.tokens.entry((Arc::clone(target), kind.as_str())).or_default() += value;
-            }
+            let words = TokenKind::ALL.iter().map(|kind| kind.as_str());
+            add(&mut self.tokens, target, words, &cells.tokens);
+            let words = CostKind::ALL.iter().map(|kind| kind.as_str());
+            add(&mut self.cost, target, words, &cells.cost);
+            let words = Waste::ALL.iter().map(|why| why.as_str());
+            add(&mut self.wasted, target, words, &cells.wasted);
+            let words = Unpriced::ALL.iter().map(|why| why.as_str());
+            add(&mut self.unpriced, target, words, &cells.unpriced);
         });
         cells.duration.add_to(&mut self.duration);
         cells.first_token.add_to(&mut self.first_token);
@@ -95,7 +120,9 @@ impl RouteSums {
 
     /// Its counters and gauges: all, or none where there is no room.
     pub(super) fn counts(&self, (namespace, route): &RouteLabel, families: &mut Families) {
-        let series = self.requests.len() + self.attempts.len() + self.tokens.len() + 1;
+        let by_target = [&self.tokens, &self.cost, &self.wasted, &self.unpriced];
+        let by_target: usize = by_target.into_iter().map(BTreeMap::len).sum();
+        let series = self.requests.len() + self.attempts.len() + by_target + 1;
         if !families.take_room(series) {
             return;
         }
@@ -113,6 +140,18 @@ impl RouteSums {
             let labels = [of, &[("target", target), ("kind", kind)]].concat();
             families.counter(TOKENS, &labels, *value);
         }
+        for ((target, kind), value) in &self.cost {
+            let labels = [of, &[("target", target), ("kind", kind)]].concat();
+            families.billionths(COST, &labels, *value);
+        }
+        for ((target, reason), value) in &self.wasted {
+            let labels = [of, &[("target", target), ("reason", reason)]].concat();
+            families.billionths(WASTED, &labels, *value);
+        }
+        for ((target, reason), value) in &self.unpriced {
+            let labels = [of, &[("target", target), ("reason", reason)]].concat();
+            families.counter(UNPRICED, &labels, *value);
+        }
         if !route.is_empty() {
             families.gauge(IN_FLIGHT, of, self.in_flight);
         }
@@ -125,5 +164,17 @@ impl RouteSums {
         families.histogram(FIRST_TOKEN, of, &self.first_token);
         families.histogram(OUTPUT_TOKEN, of, &self.output_token);
         families.histogram(ADDED, of, &self.added);
+    }
+}
+
+/// Adds what was counted of a target, word for word.
+fn add(
+    sums: &mut ByTarget,
+    target: &Arc<str>,
+    words: impl Iterator<Item = &'static str>,
+    cells: &[Cell],
+) {
+    for (word, value) in words.zip(cells.iter().map(Cell::get)).filter(|(_, value)| *value > 0) {
+        *sums.entry((Arc::clone(target), word)).or_default() += value;
     }
 }

@@ -12,7 +12,7 @@ mod pricing;
 pub use self::{
     capability::{Capabilities, Capability},
     money::{NanoDollars, Price},
-    pricing::{Above, Pricing, Rate, Rates},
+    pricing::{Above, Cost, Pricing, Rate, Rates},
 };
 use crate::dialect::Dialect;
 

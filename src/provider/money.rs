@@ -19,6 +19,12 @@ impl NanoDollars {
     pub const fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
+
+    /// What is left of it.
+    #[must_use]
+    pub(super) const fn less(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
 }
 
 impl fmt::Display for NanoDollars {
@@ -53,6 +59,11 @@ impl Price {
         Some(Self(whole * 1_000_000 + part))
     }
 
+    /// So many millionths of a dollar per million tokens, or the most that there can be.
+    pub fn of_millionths(millionths: u64) -> Self {
+        Self(millionths.min(MOST_DOLLARS * 1_000_000))
+    }
+
     /// What so many tokens cost, in trillionths of a dollar.
     pub(super) fn of(self, tokens: u64) -> u128 {
         u128::from(self.0) * u128::from(tokens)
@@ -81,6 +92,11 @@ impl<'de> Deserialize<'de> for Price {
         let text = Cow::<'_, str>::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| D::Error::custom("no price, such as \"2.50\""))
     }
+}
+
+/// Trillionths of a dollar as billionths, what is over left out.
+pub(super) fn floored(trillionths: u128) -> NanoDollars {
+    NanoDollars(u64::try_from(trillionths / 1000).unwrap_or(u64::MAX))
 }
 
 /// Trillionths of a dollar as billionths, halves upwards.

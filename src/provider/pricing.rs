@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::money::{NanoDollars, Price, rounded};
+use super::money::{NanoDollars, Price, floored, rounded};
 use crate::dialect::{ServiceTier, Usage};
 
 /// The prices of one model, by the service tier that the provider billed.
@@ -30,8 +30,19 @@ pub struct Pricing {
 }
 
 impl Pricing {
+    /// One price for input and one for output, whatever else.
+    pub fn plain(input: Price, output: Price) -> Self {
+        let base = Rate { input, output, ..Rate::default() };
+        Self { standard: Rates { base, above: Vec::new() }, ..Self::default() }
+    }
+
+    /// What an answer would cost of which nothing is known but its size.
+    pub fn estimate(&self, input: u64, output: u64) -> NanoDollars {
+        self.standard.at(input).cost(&Usage { input, output, ..Usage::default() }).total()
+    }
+
     /// What an answer costs; `None` where the provider billed a tier whose prices nobody gave.
-    pub fn cost(&self, usage: &Usage) -> Option<NanoDollars> {
+    pub fn cost(&self, usage: &Usage) -> Option<Cost> {
         let rates = match usage.service_tier {
             ServiceTier::Standard => Some(&self.standard),
             ServiceTier::Flex => self.flex.as_ref(),
@@ -39,6 +50,26 @@ impl Pricing {
             ServiceTier::Batch => self.batch.as_ref(),
         };
         Some(rates?.at(usage.input).cost(usage))
+    }
+}
+
+/// What an answer costs, by what was paid for. The parts add up to the whole exactly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Fresh input.
+    pub input: NanoDollars,
+    /// Input read from a cache.
+    pub cache_read: NanoDollars,
+    /// Input written to a cache.
+    pub cache_write: NanoDollars,
+    /// Output, and what rounding left over.
+    pub output: NanoDollars,
+}
+
+impl Cost {
+    /// All of it.
+    pub const fn total(self) -> NanoDollars {
+        self.input.plus(self.cache_read).plus(self.cache_write).plus(self.output)
     }
 }
 
@@ -91,17 +122,18 @@ impl Rates {
 }
 
 impl Rate {
-    fn cost(&self, usage: &Usage) -> NanoDollars {
+    fn cost(&self, usage: &Usage) -> Cost {
         let write = self.cache_write.unwrap_or(self.input);
         let written = usage.cache_write.unwrap_or(0);
         let long = usage.cache_write_long.unwrap_or(0).min(written);
-        rounded(
-            self.input.of(usage.fresh())
-                + self.cache_read.unwrap_or(self.input).of(usage.cached.unwrap_or(0))
-                + write.of(written - long)
-                + self.cache_write_long.unwrap_or(write).of(long)
-                + self.output.of(usage.output),
-        )
+        let input = self.input.of(usage.fresh());
+        let cache_read = self.cache_read.unwrap_or(self.input).of(usage.cached.unwrap_or(0));
+        let cache_write =
+            write.of(written - long) + self.cache_write_long.unwrap_or(write).of(long);
+        let total = rounded(input + cache_read + cache_write + self.output.of(usage.output));
+        let [input, cache_read, cache_write] = [input, cache_read, cache_write].map(floored);
+        let output = total.less(input).less(cache_read).less(cache_write);
+        Cost { input, cache_read, cache_write, output }
     }
 }
 
@@ -129,7 +161,7 @@ mod tests {
     }
 
     fn cost(usage: Usage) -> Option<u64> {
-        pricing().cost(&usage).map(|cost| cost.0)
+        pricing().cost(&usage).map(|cost| cost.total().0)
     }
 
     #[test]
@@ -162,9 +194,18 @@ mod tests {
     }
 
     #[test]
+    fn the_parts_add_up_to_the_whole_that_was_rounded_once() {
+        let odd = price("0.0375");
+        let base = Rate { input: odd, output: odd, ..Rate::default() };
+        let cost = base.cost(&Usage { input: 3, cached: Some(1), output: 1, ..Usage::default() });
+        assert_eq!(cost.total(), NanoDollars(150));
+        assert_eq!((cost.input.0, cost.cache_read.0, cost.output.0), (75, 37, 38));
+    }
+
+    #[test]
     fn a_cache_without_a_price_costs_what_fresh_input_does() {
         let base = Rate { input: price("1"), output: price("2"), ..Rate::default() };
         let usage = Usage { input: 9, cached: Some(5), cache_write: Some(2), ..Usage::default() };
-        assert_eq!(base.cost(&usage), NanoDollars(9000));
+        assert_eq!(base.cost(&usage).total(), NanoDollars(9000));
     }
 }

@@ -30,6 +30,8 @@ pub mod name {
     pub const ATTEMPTS: HeaderName = HeaderName::from_static("x-trunkline-attempts");
     /// The revision of the routing table that decided.
     pub const REVISION: HeaderName = HeaderName::from_static("x-trunkline-revision");
+    /// What the answer costs, in US dollars; on answers that are not streamed, where it is known.
+    pub const COST: HeaderName = HeaderName::from_static("x-trunkline-cost");
     /// What the target did not get as the client wrote it.
     pub const DROPPED: HeaderName = HeaderName::from_static("x-trunkline-dropped");
     /// Anthropic's version of a request; its presence tells an Anthropic client.

@@ -162,6 +162,9 @@ fn relay(served: Served, chat: &Chat, revision: u64, mut ledger: Ledger) -> Resp
     *response.body_mut() = match answer.content {
         Content::Whole(bytes, usage) => {
             ledger.usage(usage);
+            if let Some(cost) = ledger.cost() {
+                insert(response.headers_mut(), name::COST, &cost.total().to_string());
+            }
             ledger.sent(bytes.len());
             ledger.close(Outcome::Ok);
             Body::full(bytes)

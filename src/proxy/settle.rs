@@ -12,7 +12,11 @@ use tokio::time::Instant;
 use super::state::{RouteHandles, Worker};
 use crate::{
     dialect::{Api, Usage},
-    observe::{AttemptOutcome, Line, Outcome, TargetCells, TokenKind, cells::Cell},
+    observe::{
+        AttemptOutcome, CostKind, Line, Outcome, TargetCells, TokenKind, Unpriced, Waste,
+        cells::Cell,
+    },
+    provider::Cost,
     select::Flight,
     table::{Consumer, Route, Target},
 };
@@ -36,8 +40,8 @@ pub struct Ledger {
     /// Every attempt so far, as in `x-trunkline-attempts`.
     attempts: String,
     tries: u32,
-    /// The target of the attempt that is open, and its counters.
-    open: Option<(Arc<str>, Arc<TargetCells>)>,
+    /// The attempt that is open.
+    open: Option<Open>,
     answered_by: Arc<str>,
     provider: &'static str,
     /// The attempt that answers, for what is learned of its target.
@@ -47,6 +51,15 @@ pub struct Ledger {
     waited: Duration,
     begun: Option<Instant>,
     closed: bool,
+}
+
+/// An attempt that has not ended.
+#[derive(Debug)]
+struct Open {
+    target: Arc<str>,
+    /// Which of the route's targets.
+    at: usize,
+    cells: Arc<TargetCells>,
 }
 
 impl Ledger {
@@ -133,14 +146,17 @@ impl Ledger {
     pub fn try_target(&mut self, target: &Target, at: usize) {
         self.tries += 1;
         self.provider = target.credential.provider.name;
-        let cells = self.handles.targets.get(at);
-        self.open = cells.map(|cells| (Arc::clone(&target.name), Arc::clone(cells)));
+        self.open = self.handles.targets.get(at).map(|cells| Open {
+            target: Arc::clone(&target.name),
+            at,
+            cells: Arc::clone(cells),
+        });
     }
 
     /// The open attempt has failed.
     pub fn failed(&mut self, word: &str, outcome: AttemptOutcome, waited: Duration) {
         self.waited += waited;
-        if let Some((target, cells)) = self.open.take() {
+        if let Some(Open { target, cells, .. }) = self.open.take() {
             cells.attempt(outcome);
             let comma = if self.attempts.is_empty() { "" } else { "," };
             // Writing to a string cannot fail.
@@ -152,7 +168,7 @@ impl Ledger {
     pub fn answered(&mut self, waited: Duration, flight: Flight) {
         self.flight = Some(flight);
         self.waited += waited;
-        if let Some((target, _)) = &self.open {
+        if let Some(Open { target, .. }) = &self.open {
             let comma = if self.attempts.is_empty() { "" } else { "," };
             let _written = write!(self.attempts, "{comma}{target}:ok");
             self.answered_by = Arc::clone(target);
@@ -208,7 +224,8 @@ impl Ledger {
             }
         }
         self.land(outcome, now);
-        if let Some((_, target)) = self.open.take() {
+        let cost = self.cost();
+        if let Some(Open { cells: target, .. }) = self.open.take() {
             target.attempt(match outcome {
                 Outcome::Ok => AttemptOutcome::Ok,
                 Outcome::ClientClosed => AttemptOutcome::Cancelled,
@@ -227,8 +244,44 @@ impl Ledger {
                 | Outcome::UpstreamError => AttemptOutcome::Truncated,
             });
             self.count_tokens(&target);
+            self.count_cost(&target, cost, outcome);
         }
-        self.log(outcome, took);
+        self.log(outcome, took, cost);
+    }
+
+    /// What the open attempt costs, as far as its usage and its prices are known.
+    pub fn cost(&self) -> Option<Cost> {
+        let target = self.route.as_ref()?.targets.get(self.open.as_ref()?.at)?;
+        target.pricing.as_ref()?.cost(self.usage.as_ref()?)
+    }
+
+    /// Money is counted whole, whatever came of the answer; what nobody got is counted again as waste.
+    fn count_cost(&self, target: &TargetCells, cost: Option<Cost>, outcome: Outcome) {
+        let Some(cost) = cost else {
+            target.unpriced(if self.usage.is_some() { Unpriced::Price } else { Unpriced::Usage });
+            return;
+        };
+        target.cost(CostKind::Input, cost.input.0);
+        target.cost(CostKind::CacheRead, cost.cache_read.0);
+        target.cost(CostKind::CacheWrite, cost.cache_write.0);
+        target.cost(CostKind::Output, cost.output.0);
+        match outcome {
+            Outcome::Ok => {}
+            Outcome::ClientClosed => target.waste(Waste::Cancelled, cost.total().0),
+            Outcome::ClientError
+            | Outcome::Forbidden
+            | Outcome::Internal
+            | Outcome::NotFound
+            | Outcome::Overloaded
+            | Outcome::RateLimited
+            | Outcome::Refused
+            | Outcome::Timeout
+            | Outcome::TooLarge
+            | Outcome::Truncated
+            | Outcome::Unauthorized
+            | Outcome::Unavailable
+            | Outcome::UpstreamError => target.waste(Waste::Failed, cost.total().0),
+        }
     }
 
     /// Tells what is known of the target how its answer ended.
@@ -262,7 +315,7 @@ impl Ledger {
         target.tokens(TokenKind::Reasoning, usage.reasoning.unwrap_or(0));
     }
 
-    fn log(&mut self, outcome: Outcome, took: Duration) {
+    fn log(&mut self, outcome: Outcome, took: Duration, cost: Option<Cost>) {
         if !self.worker.log.is_on() {
             return;
         }
@@ -297,6 +350,7 @@ impl Ledger {
             bytes_out: self.bytes_out,
             input_tokens: self.usage.map(|usage| usage.input),
             output_tokens: self.usage.map(|usage| usage.output),
+            nano_dollars: cost.map(|cost| cost.total().0),
             duration_ms: took.as_secs_f64() * 1e3,
             first_byte_ms: begun.map(|begun| begun.as_secs_f64() * 1e3),
             added_us: added.and_then(|added| u64::try_from(added).ok()),

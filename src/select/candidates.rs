@@ -166,8 +166,8 @@ pub fn consider(targets: Targets<'_>, ask: &Ask, tried: &Tried, now: Instant) ->
         match hard(targets.route, target, keys, health, ask, (at, tried, now)) {
             Ok((reading, weight)) => {
                 one.reading = Some(reading);
-                one.cost = target.price.map(|price| {
-                    price.cost(u64::from(ask.input_tokens), u64::from(ask.output_tokens))
+                one.cost = target.pricing.as_ref().map(|pricing| {
+                    pricing.estimate(u64::from(ask.input_tokens), u64::from(ask.output_tokens)).0
                 });
                 one.verdict = Verdict::Eligible { score: 0.0, speed: 0.0, weight };
                 tier = Some(tier.map_or(target.tier, |lowest: u8| lowest.min(target.tier)));

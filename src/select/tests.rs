@@ -41,8 +41,8 @@ fn target(name: &str, tier: u8, weight: u32, keys: &[(&str, u32)]) -> Arc<Target
         name: name.into(),
         credential: Arc::new(Credential { id, provider, endpoint, keys }),
         model: "m".into(),
-        price: None,
         traits: Traits::default(),
+        pricing: None,
         tier,
         weight,
         timeouts: Timeouts {

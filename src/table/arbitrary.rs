@@ -7,12 +7,11 @@ use proptest::{collection, option, prelude::*, sample};
 use super::{
     Access, Choosing, CircuitBreaker, Consumer, ConsumerKey, Consumers, Contents, Credential,
     Digest, Endpoint, Failover, FailoverOn, HeaderMatch, HeaderTest, Hedge, Key, Match, Namespaces,
-    ObjectId, Overrides, Pattern, Price, Route, Secret, Shares, Slo, Table, Target, Timeouts,
-    choosing,
+    ObjectId, Overrides, Pattern, Route, Secret, Shares, Slo, Table, Target, Timeouts, choosing,
 };
 use crate::{
     dialect::{Api, Traits, traits::Thinking},
-    provider::PROVIDERS,
+    provider::{PROVIDERS, Price, Pricing},
 };
 
 /// What a table is made of, with credentials by name: two of these can be mixed.
@@ -150,11 +149,14 @@ fn target() -> impl Strategy<Value = Target> {
     let timeouts = [(); 5].map(|()| duration());
     let overrides = (collection::vec((text(), text()), 0..2), collection::vec(text(), 0..2));
     let owned = |text: Arc<str>| text.to_string();
-    let price = option::of(any::<[u64; 2]>().prop_map(|[input, output]| Price { input, output }));
-    let share = (any::<u32>(), price);
+    let pricing = option::of([(); 2].map(|()| 0..=1_000_000_000_000_u64).prop_map(|prices| {
+        let [input, output] = prices.map(Price::of_millionths);
+        Arc::new(Pricing::plain(input, output))
+    }));
+    let share = (any::<u32>(), pricing);
     (text(), text(), traits, any::<u8>(), share, timeouts, overrides).prop_map(
         move |(name, model, (flags, thinking, most), tier, share, timeouts, (set, remove))| {
-            let (weight, price) = share;
+            let (weight, pricing) = share;
             Target {
                 name,
                 credential: Arc::new(Credential {
@@ -171,7 +173,7 @@ fn target() -> impl Strategy<Value = Target> {
                     keys: Vec::new(),
                 }),
                 model,
-                price,
+                pricing,
                 traits: Traits {
                     sampling: flags[0],
                     forced_tool_choice: flags[1],

@@ -17,7 +17,6 @@ pub mod head;
 pub mod matcher;
 pub mod overlay;
 pub mod policy;
-pub mod price;
 pub mod publish;
 mod reference;
 pub mod secret;
@@ -34,12 +33,11 @@ pub use self::{
     head::{Head, Slot, Stamp, Token},
     matcher::{HeaderMatch, HeaderTest, Match, Pattern, Specificity},
     policy::{Failover, FailoverOn, FailoverSet, Overrides, Timeouts},
-    price::Price,
     secret::Secret,
 };
 use crate::{
     dialect::{Api, Dialect, Traits},
-    provider::Provider,
+    provider::{Pricing, Provider},
 };
 
 /// One version of the routing table.
@@ -217,13 +215,13 @@ pub struct Target {
     pub model: Arc<str>,
     /// What this model takes and refuses.
     pub traits: Traits,
+    /// What it costs; none where nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pricing: Option<Arc<Pricing>>,
     /// Lower tiers are tried first.
     pub tier: u8,
     /// Share within its tier; 0 takes no traffic.
     pub weight: u32,
-    /// What its tokens cost, if that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub price: Option<Price>,
     /// How long each step may take, the route's values under the target's.
     pub timeouts: Timeouts,
     /// Fields of the upstream request to set or remove.

@@ -150,8 +150,8 @@ fn table(routes: usize) -> Table {
             name: "only".into(),
             credential: Arc::clone(&credential),
             model: "gpt".into(),
-            price: None,
             traits: Traits::default(),
+            pricing: None,
             tier: 0,
             weight: 1,
             timeouts: Timeouts {

@@ -204,6 +204,24 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
             texts(&["a", "*", "a*", "*a", "o/m:t@1+2"]),
             [texts(&["", "**", "*a*", "a*b", "a b", "\u{e9}"]), vec![long(129), json!(1)]].concat(),
         ),
+        (
+            route,
+            "/spec/targets/0/pricing",
+            vec![
+                json!({"input": "2.50", "output": "0"}),
+                json!({"input": "1000000", "output": "0.000001", "cacheRead": "1", "above":
+                    [{"tokens": 200_000, "input": "3", "output": "4"}]}),
+            ],
+            vec![
+                json!({"input": "2.50"}),
+                json!({"input": 2.5, "output": "1"}),
+                json!({"input": "-1", "output": "1"}),
+                json!({"input": "1e3", "output": "1"}),
+                json!({"input": "0.0000001", "output": "1"}),
+                json!({"input": "1000001", "output": "1"}),
+                json!({"input": "1", "output": "1", "above": [{"tokens": 0, "input": "1", "output": "1"}]}),
+            ],
+        ),
         (route, "/spec/models", vec![json!(["a"])], vec![json!([]), json!("a"), json!(["a", "a"])]),
         (
             route,

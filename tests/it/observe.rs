@@ -18,7 +18,8 @@ use std::{
 };
 
 use trunkline::observe::{
-    AttemptOutcome, KeySample, Metrics, Outcome, Readiness, TokenKind, admin,
+    AttemptOutcome, CostKind, KeySample, Metrics, Outcome, Readiness, TokenKind, Unpriced, Waste,
+    admin,
     operator::{Operator, WatchRestart, WriteResult},
     source::{Source, TableRejection},
 };
@@ -49,6 +50,15 @@ fn used() -> Metrics {
     }
     for kind in TokenKind::ALL {
         target.tokens(*kind, 1);
+    }
+    for kind in CostKind::ALL {
+        target.cost(*kind, 1);
+    }
+    for why in Waste::ALL {
+        target.waste(*why, 1);
+    }
+    for why in Unpriced::ALL {
+        target.unpriced(*why);
     }
     metrics.watch_keys(|| {
         let [namespace, credential, key] = ["team", "anthropic", "k1"].map(Arc::from);

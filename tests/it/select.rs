@@ -46,8 +46,8 @@ fn target(at: usize, (tier, weight, keys): &Row) -> Arc<Target> {
         name: format!("t{at}").into(),
         credential: Arc::new(credential),
         model: "m".into(),
-        price: None,
         traits: Traits::default(),
+        pricing: None,
         tier: *tier,
         weight: *weight,
         timeouts: Timeouts {
