@@ -1,7 +1,7 @@
 //! The routing table from the API server: three Secrets, watched by name, and their mounted copies.
 //!
 //! It runs on a thread of its own and hands over whole tables; the path of a request knows nothing of
-//! it. What may be taken over is decided in [`live`], which is pure: this file and its two readers
+//! it. What may be taken over is decided in `live`, which is pure: this file and its two readers
 //! only bring bytes. A table that is in use stays in use whatever happens here: an API server that is
 //! away, a deleted Secret and bytes that are no table are told, in the log once and in the metrics, and
 //! change nothing.
