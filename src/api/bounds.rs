@@ -42,6 +42,16 @@ pub(super) fn pause(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// A share of a hundred with at most two decimals.
+pub(super) fn percent(_: &mut SchemaGenerator) -> Schema {
+    text(
+        1,
+        6,
+        "self.matches('^[0-9]{1,3}([.][0-9]{1,2})?$') && double(self) <= 100.0",
+        "must be a percentage from 0 to 100 with at most two decimals, such as 99.5",
+    )
+}
+
 /// US dollars per million tokens.
 pub(super) fn price(_: &mut SchemaGenerator) -> Schema {
     text(

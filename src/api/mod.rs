@@ -10,6 +10,7 @@
 
 mod access;
 mod bounds;
+mod choosing;
 mod condition;
 mod consumer;
 mod credential;
@@ -19,6 +20,7 @@ mod route;
 
 pub use self::{
     access::{AccessSpec, ConsumerRef, GroupRef},
+    choosing::{BalancedSpec, CircuitBreakerSpec, SloSpec, StrategySpec, StrategyType},
     condition::{Condition, ConditionStatus},
     consumer::{
         ConsumerAuthSpec, ConsumerKeySpec, ModelConsumer, ModelConsumerSpec, ModelConsumerStatus,

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{
     AccessSpec, bounds,
+    choosing::{CircuitBreakerSpec, SloSpec, StrategySpec},
     condition::{self, Condition},
     is_default,
     pricing::PricingSpec,
@@ -38,6 +39,8 @@ use super::{
     printcolumn = r#"{"name":"Message","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.slo) || self.strategy.type != 'Weighted'")
+    .message("`Weighted` chooses by weight alone; `slo` needs another `strategy.type`"))]
 pub struct ModelRouteSpec {
     /// Names that a client may write in `model`. One `*` may stand at the beginning or at the end.
     /// An exact name decides before a prefix, a prefix before a suffix, and a suffix before `*`.
@@ -62,6 +65,15 @@ pub struct ModelRouteSpec {
     #[x_kube(validation = Rule::new("self.exists(t, t.weight > 0)")
         .message("at least one target needs a weight above 0"))]
     pub targets: Vec<TargetSpec>,
+    /// Which of the usable targets of a tier serves a request.
+    #[serde(default)]
+    pub strategy: StrategySpec,
+    /// What a target must hold to be chosen while another one does. Not for `Weighted`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<SloSpec>,
+    /// When a target that fails is left alone.
+    #[serde(default)]
+    pub circuit_breaker: CircuitBreakerSpec,
     /// When a failed attempt is followed by another one.
     #[serde(default)]
     pub failover: FailoverSpec,

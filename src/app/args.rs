@@ -26,6 +26,8 @@ pub(super) enum Command {
     Price(PriceArgs),
     /// Serve the table that an operator publishes in a cluster
     Proxy(ProxyArgs),
+    /// Say which targets a request could go to, and why not to the others
+    Explain(ExplainArgs),
     /// Serve the manifests of a folder, without Kubernetes
     Run(RunArgs),
     /// Play the providers on loopback
@@ -100,6 +102,39 @@ pub(super) struct ProxyArgs {
     pub(super) pre_stop: u64,
     #[command(flatten)]
     pub(super) serve: ServeArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ExplainArgs {
+    /// The folder or file with manifests
+    #[arg(short = 'f', long = "filename", value_name = "PATH")]
+    pub(super) path: PathBuf,
+    /// The request's body, a JSON file
+    #[arg(value_name = "REQUEST")]
+    pub(super) request: PathBuf,
+    /// Who asks, as namespace/name of a `ModelConsumer`; somebody without a key when left out
+    #[arg(long)]
+    pub(super) consumer: Option<String>,
+    /// The API that would be called
+    #[arg(long, default_value = "chat-completions")]
+    pub(super) api: ExplainApi,
+    /// How the result is written
+    #[arg(short, long, default_value = "text")]
+    pub(super) output: ExplainOutput,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ExplainApi {
+    /// POST /v1/chat/completions
+    ChatCompletions,
+    /// POST /v1/messages
+    Messages,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum ExplainOutput {
+    Json,
+    Text,
 }
 
 #[derive(Debug, clap::Args)]

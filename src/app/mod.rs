@@ -4,6 +4,7 @@ mod args;
 mod catalogue;
 mod check;
 mod crds;
+mod explain;
 mod operator;
 mod plane;
 mod price;
@@ -26,6 +27,7 @@ pub fn main() -> ExitCode {
         Command::Catalogue(args) => catalogue::show(&args),
         Command::Check(args) => check::check(&args),
         Command::Crds(args) => crds::crds(&args),
+        Command::Explain(args) => explain::explain(&args),
         Command::Operator(args) => ended(operator::operator(&args)),
         Command::Price(args) => price::price(&args),
         Command::Proxy(args) => ended(proxy::proxy(&args)),

@@ -27,7 +27,10 @@ use super::{
     environment,
 };
 use crate::{
-    observe::{AccessLog, Cells, KeySample, Metrics, Readiness, access_log, admin, telemetry},
+    observe::{
+        AccessLog, Cells, CircuitSample, KeySample, Metrics, Readiness, access_log, admin,
+        telemetry,
+    },
     proxy::{
         authenticate::Anonymous,
         drain::{self, Drain, Trigger},
@@ -70,6 +73,8 @@ impl Plane {
         let tables = Tables { shared, metrics: metrics.clone() };
         let keys = tables.clone();
         metrics.watch_keys(move || keys.keys());
+        let circuits = tables.clone();
+        metrics.watch_circuits(move || circuits.circuits());
         Ok(Self { metrics, readiness: Readiness::default(), tables })
     }
 
@@ -130,6 +135,18 @@ impl Tables {
         self.shared.retain(table);
         self.metrics.retain(&lives_in(table));
         tracing::info!(revision, routes, "a new routing table is in use");
+    }
+
+    /// Every model of every credential, and whether it is left alone.
+    fn circuits(&self) -> Vec<CircuitSample> {
+        let all = self.shared.healths.all().into_iter();
+        all.map(|(id, model, open)| CircuitSample {
+            namespace: id.namespace,
+            credential: id.name,
+            model,
+            open,
+        })
+        .collect()
     }
 
     /// Every key, and whether it rests.

@@ -21,6 +21,7 @@
 //! reaches.
 
 mod access;
+mod choosing;
 mod compiler;
 mod conflict;
 mod consumer;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    access, pricing,
+    access, choosing, pricing,
     report::Problem,
     resolve::Known,
     value::{duration, header_name, header_value, label, model_pattern, upstream_model},
@@ -16,8 +16,8 @@ use crate::{
     dialect::Api,
     provider::models,
     table::{
-        Choosing, Failover, FailoverOn, HeaderMatch, HeaderTest, Match, ObjectId, Overrides,
-        Pattern, Route, Target, Timeouts,
+        Failover, FailoverOn, HeaderMatch, HeaderTest, Match, ObjectId, Overrides, Pattern, Route,
+        Target, Timeouts,
     },
 };
 
@@ -41,6 +41,7 @@ pub(super) fn build(
     let matches = matches(&spec.matches, problems);
     let timeouts = timeouts(&spec.timeouts, problems);
     let failover = failover(&spec.failover, problems);
+    let choosing = choosing::build(spec, problems);
     let access = access::build(id, spec.access.as_ref(), known, problems);
     if !spec.targets.iter().any(|target| target.weight > 0) {
         let message = "at least one target needs a weight above 0";
@@ -87,7 +88,7 @@ pub(super) fn build(
         precedence: spec.precedence,
         access: access?,
         targets,
-        choosing: Choosing::default(),
+        choosing: choosing?,
         failover: failover?,
         paused: spec.paused,
     })

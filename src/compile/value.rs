@@ -20,6 +20,25 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         })
 }
 
+/// Reads a percentage, in hundredths of a percent.
+pub(super) fn percent(text: &str) -> Result<u32, String> {
+    let wrong = || {
+        format!(
+            "`{text}` must be a percentage from 0 to 100 with at most two decimals, such as 99.5"
+        )
+    };
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str, most: usize| {
+        (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if !digits(whole, 3) || !digits(part, 2) {
+        return Err(wrong());
+    }
+    let read = |text: &str| text.parse::<u32>().map_err(|_not_digits| wrong());
+    let hundredths = read(whole)? * 100 + read(&format!("{part:0<2}"))?;
+    if hundredths > 10_000 { Err(wrong()) } else { Ok(hundredths) }
+}
+
 /// Reads a duration that may be nothing.
 pub(super) fn pause(text: &str) -> Result<Duration, String> {
     parse_duration(text)

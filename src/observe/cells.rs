@@ -216,6 +216,8 @@ pub struct RouteCells {
     pub added: Histogram,
     /// Requests that have arrived and not ended.
     pub in_flight: Cell,
+    /// Answers of targets that miss the route's SLO, because all do.
+    pub slo_relaxed: Cell,
 }
 
 impl RouteCells {
@@ -229,6 +231,7 @@ impl RouteCells {
             output_token: Histogram::new(OUTPUT_TOKEN),
             added: Histogram::new(ADDED),
             in_flight: Cell::default(),
+            slo_relaxed: Cell::default(),
         }
     }
 

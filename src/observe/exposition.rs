@@ -35,6 +35,10 @@ const KEY_RESTING: About = About(
     "trunkline_key_resting",
     "1 while an API key rests because its provider limited or refused it, else 0.",
 );
+const CIRCUIT_OPEN: About = About(
+    "trunkline_circuit_open",
+    "1 while a model of a credential is left alone because it failed or fell silent, else 0.",
+);
 const DROPPED_SERIES: About =
     About("trunkline_dropped_series", "Series that are not shown because there are too many.");
 
@@ -49,6 +53,19 @@ pub struct KeySample {
     pub key: Arc<str>,
     /// Whether it rests.
     pub resting: bool,
+}
+
+/// One model of a credential, as a scrape finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CircuitSample {
+    /// The credential's namespace.
+    pub namespace: Arc<str>,
+    /// The credential.
+    pub credential: Arc<str>,
+    /// The provider's name of the model.
+    pub model: Arc<str>,
+    /// Whether it is left alone.
+    pub open: bool,
 }
 
 /// The metrics of a process.
@@ -76,10 +93,19 @@ struct Inner {
     /// How many routes were met so far, over all workers.
     births: Arc<AtomicU64>,
     keys: OnceLock<KeySource>,
+    circuits: OnceLock<CircuitSource>,
     most: usize,
 }
 
 struct KeySource(Box<dyn Fn() -> Vec<KeySample> + Send + Sync>);
+
+struct CircuitSource(Box<dyn Fn() -> Vec<CircuitSample> + Send + Sync>);
+
+impl fmt::Debug for CircuitSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CircuitSource")
+    }
+}
 
 impl fmt::Debug for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,6 +133,7 @@ impl Metrics {
                 cells: Mutex::default(),
                 births: Arc::default(),
                 keys: OnceLock::new(),
+                circuits: OnceLock::new(),
                 most,
             })),
             table_revision: IntGauge::new(
@@ -160,6 +187,15 @@ impl Metrics {
     pub fn watch_keys(&self, keys: impl Fn() -> Vec<KeySample> + Send + Sync + 'static) {
         // A second source would show every key twice.
         let _taken = self.workers.0.keys.set(KeySource(Box::new(keys)));
+    }
+
+    /// Asks `circuits` at every scrape which models are left alone. The first call decides.
+    pub fn watch_circuits(
+        &self,
+        circuits: impl Fn() -> Vec<CircuitSample> + Send + Sync + 'static,
+    ) {
+        // A second source would show every model twice.
+        let _taken = self.workers.0.circuits.set(CircuitSource(Box::new(circuits)));
     }
 
     /// Ends the series of routes and targets that a new table no longer has, also those of workers
@@ -216,6 +252,14 @@ impl Collector for Workers {
                 let labels =
                     [("namespace", &*namespace), ("credential", &*credential), ("key", &*key)];
                 families.gauge(KEY_RESTING, &labels, u64::from(resting));
+            }
+        }
+        for sample in self.0.circuits.get().map(|source| (source.0)()).unwrap_or_default() {
+            let CircuitSample { namespace, credential, model, open } = sample;
+            if families.take_room(1) {
+                let labels =
+                    [("namespace", &*namespace), ("credential", &*credential), ("model", &*model)];
+                families.gauge(CIRCUIT_OPEN, &labels, u64::from(open));
             }
         }
         let mut routes: Vec<_> = routes.into_iter().collect();

@@ -20,7 +20,7 @@ pub mod telemetry;
 pub use self::{
     access_log::{AccessLog, Line},
     cells::{Cells, CostKind, RouteCells, TargetCells, TokenKind, Unpriced, Waste},
-    exposition::{KeySample, MOST_SERIES, Metrics},
+    exposition::{CircuitSample, KeySample, MOST_SERIES, Metrics},
     health::{Readiness, Waiting},
     outcome::{AttemptOutcome, Outcome},
 };

@@ -29,6 +29,10 @@ const UNPRICED: About = About(
 );
 const IN_FLIGHT: About =
     About("trunkline_in_flight_requests", "Requests that have arrived and not ended.");
+const SLO_RELAXED: About = About(
+    "trunkline_slo_relaxed_total",
+    "Answers of targets that miss the route's SLO, because every target does.",
+);
 const DURATION: About = About(
     "trunkline_request_duration_seconds",
     "From the arrival of a request to the last byte of its answer.",
@@ -63,6 +67,7 @@ pub(super) struct RouteSums {
     output_token: Summed,
     added: Summed,
     in_flight: u64,
+    slo_relaxed: u64,
 }
 
 impl Default for RouteSums {
@@ -80,6 +85,7 @@ impl Default for RouteSums {
             output_token: Summed::default(),
             added: Summed::default(),
             in_flight: 0,
+            slo_relaxed: 0,
         }
     }
 }
@@ -115,6 +121,7 @@ impl RouteSums {
         cells.output_token.add_to(&mut self.output_token);
         cells.added.add_to(&mut self.added);
         // Workers count up and down apart; only the sum is a number of requests.
+        self.slo_relaxed += cells.slo_relaxed.get();
         self.in_flight = self.in_flight.wrapping_add(cells.in_flight.get());
     }
 
@@ -122,7 +129,8 @@ impl RouteSums {
     pub(super) fn counts(&self, (namespace, route): &RouteLabel, families: &mut Families) {
         let by_target = [&self.tokens, &self.cost, &self.wasted, &self.unpriced];
         let by_target: usize = by_target.into_iter().map(BTreeMap::len).sum();
-        let series = self.requests.len() + self.attempts.len() + by_target + 1;
+        let relaxed = usize::from(self.slo_relaxed > 0);
+        let series = relaxed + self.requests.len() + self.attempts.len() + by_target + 1;
         if !families.take_room(series) {
             return;
         }
@@ -154,6 +162,9 @@ impl RouteSums {
         }
         if !route.is_empty() {
             families.gauge(IN_FLIGHT, of, self.in_flight);
+        }
+        if self.slo_relaxed > 0 {
+            families.counter(SLO_RELAXED, of, self.slo_relaxed);
         }
     }
 

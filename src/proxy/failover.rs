@@ -43,6 +43,8 @@ pub struct Served {
     pub losses: Vec<Loss>,
     /// When the answer must be through.
     pub ends: Instant,
+    /// How many parts of the route's SLO were given up for it.
+    pub relaxed: usize,
 }
 
 /// Finds an answer.
@@ -106,7 +108,8 @@ pub async fn serve(
                 if let Some(key) = &pick.key {
                     key.state.wake();
                 }
-                return Ok(Served { target: Arc::clone(target), answer, losses, ends });
+                let (target, relaxed) = (Arc::clone(target), pick.relaxed);
+                return Ok(Served { target, answer, losses, ends, relaxed });
             }
             Err(failed) => failed,
         };
@@ -152,7 +155,7 @@ pub async fn serve(
 
 /// What the choice must know of a request. Tokens are guessed by the bytes: the choice compares
 /// targets, and all of them get the same guess.
-fn ask(chat: &Chat) -> Ask {
+pub fn ask(chat: &Chat) -> Ask {
     let lane = if chat.stream { Lane::Streamed } else { Lane::Whole };
     let input_tokens = u32::try_from(chat.body.len() / BYTES_A_TOKEN).unwrap_or(u32::MAX);
     Ask { lane, input_tokens, output_tokens: OUTPUT_TOKENS }

@@ -32,6 +32,8 @@ pub mod name {
     pub const REVISION: HeaderName = HeaderName::from_static("x-trunkline-revision");
     /// What the answer costs, in US dollars; on answers that are not streamed, where it is known.
     pub const COST: HeaderName = HeaderName::from_static("x-trunkline-cost");
+    /// The parts of the route's SLO that no target holds at the moment.
+    pub const SLO_RELAXED: HeaderName = HeaderName::from_static("x-trunkline-slo-relaxed");
     /// What the target did not get as the client wrote it.
     pub const DROPPED: HeaderName = HeaderName::from_static("x-trunkline-dropped");
     /// Anthropic's version of a request; its presence tells an Anthropic client.

@@ -32,7 +32,8 @@ use super::{
 use crate::{
     dialect::{Api, ApiError, ErrorKind, Loss, Model, View},
     observe::Outcome,
-    table::{Caller, Table},
+    select::SloPart,
+    table::{Caller, Route, Table},
 };
 
 /// Answers one request. Never fails: what cannot be answered is told to the client in its own shape.
@@ -130,7 +131,7 @@ async fn chat(
         include_usage: chat.wants_usage(),
     };
     match failover::serve(worker, route, &handles, &chat, &view, &mut ledger).await {
-        Ok(served) => relay(served, &chat, bound.table.revision, ledger),
+        Ok(served) => relay(served, route, &chat, bound.table.revision, ledger),
         Err(why) => {
             let (told, outcome) =
                 error::of_no_answer(why, &chat.model, route.failover.total_budget);
@@ -142,8 +143,14 @@ async fn chat(
 }
 
 /// Begins the client's answer: from here on nothing is retried.
-fn relay(served: Served, chat: &Chat, revision: u64, mut ledger: Ledger) -> Response<Body> {
-    let Served { target, answer, losses, ends } = served;
+fn relay(
+    served: Served,
+    route: &Route,
+    chat: &Chat,
+    revision: u64,
+    mut ledger: Ledger,
+) -> Response<Body> {
+    let Served { target, answer, losses, ends, relaxed } = served;
     let mut response = Response::new(Body::Full(None));
     let to = response.headers_mut();
     own_headers(to, chat.api, &ledger);
@@ -152,6 +159,12 @@ fn relay(served: Served, chat: &Chat, revision: u64, mut ledger: Ledger) -> Resp
     insert(to, name::REVISION, &revision.to_string());
     if !losses.is_empty() {
         insert(to, name::DROPPED, &dropped(&losses));
+    }
+    let given_up: Vec<_> =
+        SloPart::given_up(&route.choosing.slo, relaxed).map(SloPart::as_str).collect();
+    if !given_up.is_empty() {
+        insert(to, name::SLO_RELAXED, &given_up.join(", "));
+        ledger.slo_relaxed();
     }
     let kind = if chat.stream { headers::event_stream() } else { headers::json() };
     to.insert(header::CONTENT_TYPE, kind);

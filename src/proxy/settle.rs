@@ -183,6 +183,11 @@ impl Ledger {
         }
     }
 
+    /// The answer comes from a target that misses the route's SLO, because all do.
+    pub fn slo_relaxed(&self) {
+        self.handles.cells.slo_relaxed.add(1);
+    }
+
     /// The status that the client is told.
     pub const fn status(&mut self, status: u16) {
         self.status = status;

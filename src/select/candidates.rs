@@ -129,6 +129,16 @@ impl SloPart {
     /// Which part is given up first when no target holds all of them: a slow answer is still one.
     pub const ORDER: [Self; 3] = [Self::PerOutputToken, Self::FirstToken, Self::Success];
 
+    /// Those that were given up, of those that are asked for.
+    pub fn given_up(slo: &Slo, relaxed: usize) -> impl Iterator<Item = Self> {
+        let given_up = Self::ORDER.into_iter().take(relaxed);
+        given_up.filter(|part| match part {
+            Self::FirstToken => slo.first_token.is_some(),
+            Self::PerOutputToken => slo.per_output_token.is_some(),
+            Self::Success => slo.success_per_10k.is_some(),
+        })
+    }
+
     /// The name in the resource.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::{
     average::{Average, Pace, TICK_MILLIS},
-    breaker::{Breaker, millis, pause},
+    breaker::{Breaker, Phase, millis, pause},
     outstanding::Outstanding,
     window::Window,
 };
@@ -104,6 +104,14 @@ impl Health {
             in_flight: AtomicU32::new(0),
             breaker: Breaker::new(),
             probed: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether its breaker keeps requests from it, but for those that see whether it is well.
+    pub(super) fn is_left_alone(&self) -> bool {
+        match self.breaker.phase() {
+            Phase::Open { .. } | Phase::Probing { .. } => true,
+            Phase::Closed { .. } | Phase::Ramp { .. } => false,
         }
     }
 

@@ -4,7 +4,10 @@
 //! each other, a changed route forgets nothing, and a credential that moves to another endpoint
 //! begins anew. States are found when a table is taken into use, never on the request path.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
@@ -32,6 +35,17 @@ impl Healths {
         let mut states = self.lock();
         let state = states.entry(id(target)).or_insert_with(|| Arc::new(Health::new(self.origin)));
         Arc::clone(state)
+    }
+
+    /// Every model of every credential, and whether it is left alone, sorted. Of a model at several
+    /// endpoints, which is so while a table is replaced, one that is left alone counts.
+    pub fn all(&self) -> Vec<(ObjectId, Arc<str>, bool)> {
+        let mut all: BTreeMap<(ObjectId, Arc<str>), bool> = BTreeMap::new();
+        for ((credential, _, model), health) in self.lock().iter() {
+            *all.entry((credential.clone(), Arc::clone(model))).or_default() |=
+                health.is_left_alone();
+        }
+        all.into_iter().map(|((credential, model), open)| (credential, model, open)).collect()
     }
 
     /// Forgets the targets that a new table no longer has.

@@ -89,6 +89,10 @@ fn the_examples_are_without_problem() {
     assert_eq!(quickstart.table.routes().len(), 2);
     let consumers = compiled(Path::new("examples/consumers"), OPEN);
     assert_eq!(render::text(&consumers.reports), "6 objects, no problem.\n");
+    for example in ["cheapest-within-slo", "premium-with-fallback"] {
+        let found = compiled(&Path::new("examples").join(example), OPEN);
+        assert_eq!(render::text(&found.reports), "4 objects, no problem.\n", "{example}");
+    }
     let real = compiled(Path::new("examples/real-providers"), CLOSED);
     assert_eq!(render::exit_code(&real.reports), 0, "{}", render::text(&real.reports));
 }
@@ -203,6 +207,49 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
             "/spec/models/0",
             texts(&["a", "*", "a*", "*a", "o/m:t@1+2"]),
             [texts(&["", "**", "*a*", "a*b", "a b", "\u{e9}"]), vec![long(129), json!(1)]].concat(),
+        ),
+        (
+            route,
+            "/spec/strategy",
+            vec![
+                json!({}),
+                json!({"type": "Cheapest", "tolerancePercent": 0}),
+                json!({"type": "Balanced", "balanced": {"cost": 2, "load": 1}}),
+            ],
+            vec![
+                json!({"type": "Best"}),
+                json!({"type": "Balanced"}),
+                json!({"type": "Balanced", "balanced": {}}),
+                json!({"type": "Balanced", "balanced": {"cost": 101}}),
+                json!({"type": "Fastest", "balanced": {"cost": 1}}),
+                json!({"tolerancePercent": 101}),
+            ],
+        ),
+        (
+            route,
+            "/spec/circuitBreaker",
+            vec![json!({}), json!({"consecutiveFailures": 1, "rampUp": "0s", "cooldown": "5m"})],
+            vec![
+                json!({"consecutiveFailures": 0}),
+                json!({"failurePercent": 0}),
+                json!({"minRequests": 0}),
+                json!({"cooldown": "0s"}),
+                json!({"cooldown": "6m"}),
+                json!({"maxCooldown": "soon"}),
+                json!({"rampUp": "-1s"}),
+            ],
+        ),
+        (
+            route,
+            "/spec/slo",
+            vec![],
+            vec![
+                json!({"firstToken": "1s"}),
+                json!({}),
+                json!({"firstToken": "0s"}),
+                json!({"perOutputToken": "x"}),
+                json!({"successPercent": "100.1"}),
+            ],
         ),
         (
             route,

@@ -18,8 +18,8 @@ use std::{
 };
 
 use trunkline::observe::{
-    AttemptOutcome, CostKind, KeySample, Metrics, Outcome, Readiness, TokenKind, Unpriced, Waste,
-    admin,
+    AttemptOutcome, CircuitSample, CostKind, KeySample, Metrics, Outcome, Readiness, TokenKind,
+    Unpriced, Waste, admin,
     operator::{Operator, WatchRestart, WriteResult},
     source::{Source, TableRejection},
 };
@@ -60,6 +60,11 @@ fn used() -> Metrics {
     for why in Unpriced::ALL {
         target.unpriced(*why);
     }
+    route.slo_relaxed.add(1);
+    metrics.watch_circuits(|| {
+        let [namespace, credential, model] = ["team", "anthropic", "claude"].map(Arc::from);
+        vec![CircuitSample { namespace, credential, model, open: true }]
+    });
     metrics.watch_keys(|| {
         let [namespace, credential, key] = ["team", "anthropic", "k1"].map(Arc::from);
         vec![KeySample { namespace, credential, key, resting: false }]

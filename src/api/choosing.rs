@@ -1,0 +1,171 @@
+//! How a `ModelRoute` chooses among its targets: strategy, objectives, breakers.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::bounds;
+
+/// How one of the targets of a tier is chosen.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.balanced) == (self.type == 'Balanced')")
+    .message("`Balanced` needs `balanced`, and no other type takes it"))]
+pub struct StrategySpec {
+    /// `Weighted`: shares by weight. `Cheapest`: the lowest cost of this request. `Fastest`: the
+    /// earliest first token. `LeastBusy`: the fewest requests in flight. `Balanced`: cost, speed and
+    /// load together. All but `Weighted` decide by what was learned of the targets.
+    #[serde(rename = "type", default)]
+    pub kind: StrategyType,
+    /// How much each part counts in `Balanced`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balanced: Option<BalancedSpec>,
+    /// By how much two targets may differ and still count as equal; equal ones share the load.
+    #[serde(default = "default_tolerance")]
+    #[schemars(range(min = 0, max = 100))]
+    pub tolerance_percent: i32,
+}
+
+impl Default for StrategySpec {
+    fn default() -> Self {
+        let tolerance_percent = default_tolerance();
+        Self { kind: StrategyType::default(), balanced: None, tolerance_percent }
+    }
+}
+
+const fn default_tolerance() -> i32 {
+    10
+}
+
+/// What makes one target better than another.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum StrategyType {
+    /// Cost, speed and load together.
+    Balanced,
+    /// The lowest cost of this request.
+    Cheapest,
+    /// The earliest first token.
+    Fastest,
+    /// The fewest requests in flight.
+    LeastBusy,
+    /// Shares by weight.
+    #[default]
+    Weighted,
+}
+
+/// How much each part counts; only their proportions matter.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.cost + self.firstToken + self.perToken + self.load > 0")
+    .message("at least one part must count"))]
+pub struct BalancedSpec {
+    /// The cost of the request.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub cost: i32,
+    /// The time to the first token.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub first_token: i32,
+    /// The time for each token after it.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub per_token: i32,
+    /// The requests in flight.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub load: i32,
+}
+
+/// What a target must hold to be chosen while another one does. Where none does, parts are given up
+/// in this order: `perOutputToken`, `firstToken`, `successPercent`.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new(
+    "has(self.firstToken) || has(self.perOutputToken) || has(self.successPercent)")
+    .message("at least one objective must stand here"))]
+pub struct SloSpec {
+    /// Nine first tokens of ten come within this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::duration")]
+    pub first_token: Option<String>,
+    /// A token after the first takes at most this, on average.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::duration")]
+    pub per_output_token: Option<String>,
+    /// At least this share of the requests of the last 30 s succeeds, as in `"99.5"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::percent")]
+    pub success_percent: Option<String>,
+}
+
+/// When a target that fails is left alone, and how it comes back. When every target is left alone,
+/// the one that is tried again the soonest serves.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("duration(self.cooldown) <= duration(self.maxCooldown)")
+    .message("`cooldown` must not be longer than `maxCooldown`"))]
+pub struct CircuitBreakerSpec {
+    /// So many failures in a row leave it alone.
+    #[serde(default = "default_consecutive_failures")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub consecutive_failures: i32,
+    /// A larger share of failures in 30 s leaves it alone.
+    #[serde(default = "default_failure_percent")]
+    #[schemars(range(min = 1, max = 100))]
+    pub failure_percent: i32,
+    /// The fewest requests in 30 s that make a share.
+    #[serde(default = "default_min_requests")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub min_requests: i32,
+    /// How long it is left alone before one request sees whether it is well; the first sixteen times
+    /// in a row, then twice as long each time.
+    #[serde(default = "default_cooldown")]
+    #[schemars(schema_with = "bounds::duration")]
+    pub cooldown: String,
+    /// How long it is left alone at most.
+    #[serde(default = "default_max_cooldown")]
+    #[schemars(schema_with = "bounds::duration")]
+    pub max_cooldown: String,
+    /// How long it takes to get back its whole share.
+    #[serde(default = "default_ramp_up")]
+    #[schemars(schema_with = "bounds::pause")]
+    pub ramp_up: String,
+}
+
+impl Default for CircuitBreakerSpec {
+    fn default() -> Self {
+        Self {
+            consecutive_failures: default_consecutive_failures(),
+            failure_percent: default_failure_percent(),
+            min_requests: default_min_requests(),
+            cooldown: default_cooldown(),
+            max_cooldown: default_max_cooldown(),
+            ramp_up: default_ramp_up(),
+        }
+    }
+}
+
+const fn default_consecutive_failures() -> i32 {
+    5
+}
+
+const fn default_failure_percent() -> i32 {
+    25
+}
+
+const fn default_min_requests() -> i32 {
+    10
+}
+
+fn default_cooldown() -> String {
+    "5s".to_owned()
+}
+
+fn default_max_cooldown() -> String {
+    "5m".to_owned()
+}
+
+fn default_ramp_up() -> String {
+    "30s".to_owned()
+}

@@ -1,0 +1,148 @@
+//! How a route chooses: `strategy`, `slo`, `circuitBreaker` as values.
+
+use std::time::Duration;
+
+use super::{
+    report::Problem,
+    value::{duration, pause, percent},
+};
+use crate::{
+    api::{BalancedSpec, CircuitBreakerSpec, ModelRouteSpec, SloSpec, StrategySpec, StrategyType},
+    table::{Choosing, CircuitBreaker, Shares, Slo, Strategy},
+};
+
+/// Builds a route's way of choosing. Everything that is wrong is told; none when something is.
+pub(super) fn build(spec: &ModelRouteSpec, problems: &mut Vec<Problem>) -> Option<Choosing> {
+    let strategy = strategy(&spec.strategy, problems);
+    let tolerance = number(
+        spec.strategy.tolerance_percent,
+        (0, 100),
+        "spec.strategy.tolerancePercent",
+        problems,
+    );
+    let slo =
+        spec.slo.as_ref().map_or_else(|| Some(Slo::default()), |slo| objectives(slo, problems));
+    if spec.slo.is_some() && spec.strategy.kind == StrategyType::Weighted {
+        let message = "`Weighted` chooses by weight alone; `slo` needs another `strategy.type`";
+        problems.push(Problem::invalid("spec.slo", message));
+        return None;
+    }
+    let breaker = breaker(&spec.circuit_breaker, problems);
+    Some(Choosing {
+        strategy: strategy?,
+        tolerance_percent: tolerance?,
+        slo: slo?,
+        breaker: breaker?,
+        hedge: None,
+    })
+}
+
+fn strategy(spec: &StrategySpec, problems: &mut Vec<Problem>) -> Option<Strategy> {
+    match (spec.kind, &spec.balanced) {
+        (StrategyType::Balanced, Some(balanced)) => shares(balanced, problems),
+        (StrategyType::Cheapest, None) => Some(Strategy::Cheapest),
+        (StrategyType::Fastest, None) => Some(Strategy::Fastest),
+        (StrategyType::LeastBusy, None) => Some(Strategy::LeastBusy),
+        (StrategyType::Weighted, None) => Some(Strategy::Weighted),
+        (StrategyType::Balanced, None)
+        | (
+            StrategyType::Cheapest
+            | StrategyType::Fastest
+            | StrategyType::LeastBusy
+            | StrategyType::Weighted,
+            Some(_),
+        ) => {
+            let message = "`Balanced` needs `balanced`, and no other type takes it";
+            problems.push(Problem::invalid("spec.strategy", message));
+            None
+        }
+    }
+}
+
+fn shares(spec: &BalancedSpec, problems: &mut Vec<Problem>) -> Option<Strategy> {
+    let BalancedSpec { cost, first_token, per_token, load } = spec;
+    let mut of = |value: i32, name: &str| {
+        number(value, (0, 100), &format!("spec.strategy.balanced.{name}"), problems)
+    };
+    let (cost, first_token) = (of(*cost, "cost"), of(*first_token, "firstToken"));
+    let (per_token, load) = (of(*per_token, "perToken"), of(*load, "load"));
+    let shares =
+        Shares { cost: cost?, first_token: first_token?, per_token: per_token?, load: load? };
+    if shares.cost + shares.first_token + shares.per_token + shares.load == 0 {
+        problems.push(Problem::invalid("spec.strategy.balanced", "at least one part must count"));
+        return None;
+    }
+    Some(Strategy::Balanced(shares))
+}
+
+fn objectives(spec: &SloSpec, problems: &mut Vec<Problem>) -> Option<Slo> {
+    let SloSpec { first_token, per_output_token, success_percent } = spec;
+    if *spec == SloSpec::default() {
+        problems.push(Problem::invalid("spec.slo", "at least one objective must stand here"));
+        return None;
+    }
+    let mut of = |text: Option<&str>, field: &str| {
+        let found = text.map(duration).transpose();
+        found.map_err(|message| problems.push(Problem::invalid(field, message))).ok()
+    };
+    let first_token = of(first_token.as_deref(), "spec.slo.firstToken");
+    let per_output_token = of(per_output_token.as_deref(), "spec.slo.perOutputToken");
+    let success_per_10k = success_percent.as_deref().map(percent).transpose();
+    let success_per_10k = success_per_10k
+        .map_err(|message| problems.push(Problem::invalid("spec.slo.successPercent", message)))
+        .ok();
+    Some(Slo {
+        first_token: first_token?,
+        per_output_token: per_output_token?,
+        success_per_10k: success_per_10k?,
+    })
+}
+
+fn breaker(spec: &CircuitBreakerSpec, problems: &mut Vec<Problem>) -> Option<CircuitBreaker> {
+    let CircuitBreakerSpec {
+        consecutive_failures,
+        failure_percent,
+        min_requests,
+        cooldown,
+        max_cooldown,
+        ramp_up,
+    } = spec;
+    let field = |name: &str| format!("spec.circuitBreaker.{name}");
+    let consecutive =
+        number(*consecutive_failures, (1, 1000), &field("consecutiveFailures"), problems);
+    let percent = number(*failure_percent, (1, 100), &field("failurePercent"), problems);
+    let least = number(*min_requests, (1, 10_000), &field("minRequests"), problems);
+    let mut time = |found: Result<Duration, String>, name: &str| {
+        found.map_err(|message| problems.push(Problem::invalid(&field(name), message))).ok()
+    };
+    let shortest = time(duration(cooldown), "cooldown");
+    let longest = time(duration(max_cooldown), "maxCooldown");
+    let ramp = time(pause(ramp_up), "rampUp");
+    let breaker = CircuitBreaker {
+        consecutive_failures: consecutive?,
+        failure_percent: percent?,
+        min_requests: least?,
+        cooldown: shortest?,
+        max_cooldown: longest?,
+        ramp_up: ramp?,
+    };
+    if breaker.cooldown > breaker.max_cooldown {
+        let message = "`cooldown` must not be longer than `maxCooldown`";
+        problems.push(Problem::invalid("spec.circuitBreaker", message));
+        return None;
+    }
+    Some(breaker)
+}
+
+fn number(
+    value: i32,
+    (least, most): (i32, i32),
+    field: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<u32> {
+    let found = u32::try_from(value).ok().filter(|_| (least..=most).contains(&value));
+    if found.is_none() {
+        problems.push(Problem::invalid(field, format!("must be from {least} to {most}")));
+    }
+    found
+}

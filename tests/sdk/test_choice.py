@@ -1,0 +1,169 @@
+"""How a target is chosen, seen through the front door: cost, speed, breakers, objectives, examples."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import subprocess
+import urllib.request
+
+import openai
+import pytest
+
+from proxy import ANYWHERE, BINARY, CLIENT_KEY, credential, lines, simulator
+
+EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
+
+
+def target(name, of, model, **more):
+    return {"name": name, "credentialRef": {"name": of}, "model": model, **more}
+
+
+def route(name, targets, **more):
+    return {
+        "apiVersion": "trunkline.dev/v1alpha1", "kind": "ModelRoute", "metadata": {"name": name},
+        "spec": {"models": [name], "targets": targets, **more},
+    }
+
+
+ROUTES = [
+    route(
+        "broken",
+        [target("dead", "openai", "sim-529"), target("well", "anthropic", "sim-ok", tier=1)],
+        circuitBreaker={"consecutiveFailures": 3, "cooldown": "30s"},
+    ),
+    route(
+        "cheap",
+        [
+            target("dear", "openai", "sim-ok", pricing={"input": "9", "output": "90"}),
+            target("cheap", "anthropic", "sim-ok", pricing={"input": "0.1", "output": "0.2"}),
+            target("unknown", "gemini", "sim-ok"),
+        ],
+        strategy={"type": "Cheapest"},
+    ),
+    route(
+        "strict", [target("only", "openai", "sim-slow-50")],
+        strategy={"type": "Fastest"}, slo={"firstToken": "1ms"},
+    ),
+    route(
+        "fast",
+        [target("slow", "openai", "sim-slow-600"), target("fast", "anthropic", "sim-slow-20")],
+        strategy={"type": "Fastest"},
+    ),
+]
+
+
+@contextlib.contextmanager
+def served(folder):
+    """A proxy with the manifests of a folder; gives a client with the address of its admin port."""
+    run = subprocess.Popen(
+        [BINARY, "run", "-f", str(folder), "--listen", ANYWHERE, "--admin-listen", ANYWHERE,
+         "--allow-private-endpoints", "--access-log", "off"],
+        stdout=subprocess.PIPE, text=True,
+    )
+    urls = lines(run, {"client": r"client API\s+(http://\S+)", "admin": r"admin\s+(http://\S+)"})
+    with openai.OpenAI(base_url=urls["client"] + "/v1", api_key=CLIENT_KEY, max_retries=0) as client:
+        client.admin = urls["admin"]
+        yield client
+    run.terminate()
+    assert run.wait(timeout=20) == 0
+
+
+@pytest.fixture(scope="module")
+def simulated():
+    process, at = simulator()
+    yield at
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory, simulated):
+    folder = tmp_path_factory.mktemp("choice")
+    objects = ROUTES + [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": {"k": "x"}},
+        credential("openai", "OpenAICompatible", simulated["openai"] + "/v1"),
+        credential("anthropic", "AnthropicCompatible", simulated["anthropic"]),
+        credential("gemini", "GeminiCompatible", simulated["gemini"]),
+    ]
+    (folder / "all.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    with served(folder) as client:
+        yield client
+
+
+def ask(client, model):
+    """The headers of a streamed answer that is read to its end."""
+    messages = [{"role": "user", "content": "Hello"}]
+    answer = client.chat.completions.with_raw_response.create(model=model, messages=messages, stream=True)
+    assert [chunk for chunk in answer.parse()]
+    return answer.headers
+
+
+def metrics(client):
+    return urllib.request.urlopen(client.admin + "/metrics").read().decode()
+
+
+def test_a_target_that_fails_is_left_alone(client):
+    seen = [ask(client, "broken")["x-trunkline-attempts"] for _ in range(6)]
+    assert seen[0] == "dead:529,well:ok"
+    assert seen[-1] == "well:ok"
+    assert 'trunkline_circuit_open{credential="openai",model="sim-529",namespace="default"} 1' in metrics(client)
+
+
+def test_the_cheapest_target_serves(client):
+    assert {ask(client, "cheap")["x-trunkline-target"] for _ in range(10)} == {"cheap"}
+
+
+def test_an_objective_that_nobody_holds_is_given_up_and_said(client):
+    # It takes some answers until the target is known to miss it.
+    seen = [ask(client, "strict").get("x-trunkline-slo-relaxed") for _ in range(12)]
+    assert seen[0] is None
+    assert seen[-1] == "firstToken"
+    assert 'trunkline_slo_relaxed_total{namespace="default",route="strict"}' in metrics(client)
+
+
+def test_the_faster_target_gets_the_traffic(client):
+    seen = [ask(client, "fast")["x-trunkline-target"] for _ in range(20)]
+    assert seen[-10:].count("fast") >= 9
+
+
+@pytest.fixture
+def example(tmp_path, simulated):
+    """The manifests of an example, at the simulator's addresses."""
+    def at(name):
+        for file in (EXAMPLES / name).iterdir():
+            text = file.read_text()
+            for port, of in [("9101", "openai"), ("9102", "anthropic"), ("9103", "gemini")]:
+                text = text.replace(f"http://127.0.0.1:{port}", simulated[of])
+            (tmp_path / file.name).write_text(text)
+        return tmp_path
+    return at
+
+
+def test_the_example_of_the_cheapest_target_is_served_by_the_cheapest(example):
+    with served(example("cheapest-within-slo")) as client:
+        assert ask(client, "chat")["x-trunkline-target"] == "mini"
+
+
+def test_the_example_of_a_premium_model_falls_back_when_it_fails(example):
+    folder = example("premium-with-fallback")
+    with served(folder) as client:
+        assert ask(client, "premium")["x-trunkline-target"] == "sonnet"
+    manifest = folder / "route.yaml"
+    manifest.write_text(manifest.read_text().replace("claude-sonnet-5-5", "sim-529"))
+    with served(folder) as client:
+        seen = [ask(client, "premium")["x-trunkline-attempts"] for _ in range(8)]
+        assert re.fullmatch(r"sonnet:529,(gpt|pro):ok", seen[0])
+        assert re.fullmatch(r"(gpt|pro):ok", seen[-1])
+
+
+def test_explain_names_every_candidate_and_who_would_serve(tmp_path):
+    request = tmp_path / "request.json"
+    request.write_text('{"model":"chat","messages":[{"role":"user","content":"Hello"}]}')
+    command = [BINARY, "explain", "-f", EXAMPLES / "cheapest-within-slo", str(request), "-o", "json"]
+    found = json.loads(subprocess.check_output(command, env=dict(os.environ)))
+    assert found["route"] == "default/chat"
+    assert [one["target"] for one in found["candidates"]] == ["mini", "flash", "haiku"]
+    costs = [one["costNanoUSD"] for one in found["candidates"]]
+    assert costs == sorted(costs) and costs[0] > 0
