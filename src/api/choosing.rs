@@ -1,4 +1,4 @@
-//! How a `ModelRoute` chooses among its targets: strategy, objectives, breakers.
+//! How a `ModelRoute` chooses among its targets: strategy, objectives, breakers, hedging.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -97,6 +97,26 @@ pub struct SloSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "bounds::percent")]
     pub success_percent: Option<String>,
+}
+
+/// Asks a second target when the first token of a streamed answer is late. The earlier one is sent to the
+/// client and the other request is cancelled; both are paid for.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HedgeSpec {
+    /// The wait before the second request. When left out it is learned: the time in which 95 of 100
+    /// first tokens come, at least 800ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::duration")]
+    pub after: Option<String>,
+    /// The largest share of the requests that is asked twice, and of their cost.
+    #[serde(default = "default_budget_percent")]
+    #[schemars(range(min = 1, max = 50))]
+    pub budget_percent: i32,
+}
+
+const fn default_budget_percent() -> i32 {
+    5
 }
 
 /// When a target that fails is left alone, and how it comes back. When every target is left alone,

@@ -20,7 +20,7 @@ mod route;
 
 pub use self::{
     access::{AccessSpec, ConsumerRef, GroupRef},
-    choosing::{BalancedSpec, CircuitBreakerSpec, SloSpec, StrategySpec, StrategyType},
+    choosing::{BalancedSpec, CircuitBreakerSpec, HedgeSpec, SloSpec, StrategySpec, StrategyType},
     condition::{Condition, ConditionStatus},
     consumer::{
         ConsumerAuthSpec, ConsumerKeySpec, ModelConsumer, ModelConsumerSpec, ModelConsumerStatus,

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     AccessSpec, bounds,
-    choosing::{CircuitBreakerSpec, SloSpec, StrategySpec},
+    choosing::{CircuitBreakerSpec, HedgeSpec, SloSpec, StrategySpec},
     condition::{self, Condition},
     is_default,
     pricing::PricingSpec,
@@ -74,6 +74,9 @@ pub struct ModelRouteSpec {
     /// When a target that fails is left alone.
     #[serde(default)]
     pub circuit_breaker: CircuitBreakerSpec,
+    /// Asks a second target when the first is late; not done when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<HedgeSpec>,
     /// When a failed attempt is followed by another one.
     #[serde(default)]
     pub failover: FailoverSpec,

@@ -1,4 +1,4 @@
-//! How a route chooses: `strategy`, `slo`, `circuitBreaker` as values.
+//! How a route chooses: `strategy`, `slo`, `circuitBreaker`, `hedge` as values.
 
 use std::time::Duration;
 
@@ -7,8 +7,11 @@ use super::{
     value::{duration, pause, percent},
 };
 use crate::{
-    api::{BalancedSpec, CircuitBreakerSpec, ModelRouteSpec, SloSpec, StrategySpec, StrategyType},
-    table::{Choosing, CircuitBreaker, Shares, Slo, Strategy},
+    api::{
+        BalancedSpec, CircuitBreakerSpec, HedgeSpec, ModelRouteSpec, SloSpec, StrategySpec,
+        StrategyType,
+    },
+    table::{Choosing, CircuitBreaker, Hedge, Shares, Slo, Strategy},
 };
 
 /// Builds a route's way of choosing. Everything that is wrong is told; none when something is.
@@ -28,12 +31,13 @@ pub(super) fn build(spec: &ModelRouteSpec, problems: &mut Vec<Problem>) -> Optio
         return None;
     }
     let breaker = breaker(&spec.circuit_breaker, problems);
+    let hedge = spec.hedge.as_ref().map(|hedge| hedging(hedge, problems));
     Some(Choosing {
         strategy: strategy?,
         tolerance_percent: tolerance?,
         slo: slo?,
         breaker: breaker?,
-        hedge: None,
+        hedge: hedge.map_or(Some(None), |hedge| hedge.map(Some))?,
     })
 }
 
@@ -132,6 +136,15 @@ fn breaker(spec: &CircuitBreakerSpec, problems: &mut Vec<Problem>) -> Option<Cir
         return None;
     }
     Some(breaker)
+}
+
+fn hedging(spec: &HedgeSpec, problems: &mut Vec<Problem>) -> Option<Hedge> {
+    let HedgeSpec { after, budget_percent } = spec;
+    let after = after.as_deref().map(duration).transpose();
+    let after =
+        after.map_err(|message| problems.push(Problem::invalid("spec.hedge.after", message))).ok();
+    let budget_percent = number(*budget_percent, (1, 50), "spec.hedge.budgetPercent", problems);
+    Some(Hedge { after: after?, budget_percent: budget_percent? })
 }
 
 fn number(

@@ -401,19 +401,19 @@ fn the_price_of_a_model_that_nobody_knows_is_unknown() {
 
 #[test]
 fn a_route_chooses_as_it_says_and_by_weight_when_it_says_nothing() {
-    use crate::table::{Choosing, Strategy};
+    use crate::table::{Choosing, Hedge, Strategy};
     let mut objects = chat();
     assert_eq!(
         objects.compile().table.routes()[0].choosing,
         Choosing { tolerance_percent: 10, ..Choosing::default() }
     );
     let target = "targets: [{ name: t, credentialRef: { name: anthropic }, model: m }]";
-    let choosing =
-        "strategy: { type: Cheapest }, slo: { firstToken: 1500ms, successPercent: '99.5' }";
+    let choosing = "strategy: { type: Cheapest }, slo: { firstToken: 1500ms, successPercent: '99.5' }, hedge: {}";
     objects.route("chat", &format!("{{ models: [chat], {choosing}, {target} }}"));
     let compiled = objects.compile();
     let found = compiled.table.routes()[0].choosing;
     assert_eq!(found.strategy, Strategy::Cheapest);
     assert_eq!(found.slo.first_token, Some(std::time::Duration::from_millis(1500)));
     assert_eq!(found.slo.success_per_10k, Some(9950));
+    assert_eq!(found.hedge, Some(Hedge { after: None, budget_percent: 5 }));
 }

@@ -51,6 +51,18 @@ words! {
 }
 
 words! {
+    /// Who answered a request that was asked twice, because its first target was late.
+    HedgeResult {
+        /// The first target after all.
+        First => "first",
+        /// Neither.
+        Neither => "neither",
+        /// The second one.
+        Second => "second",
+    }
+}
+
+words! {
     /// Why money was paid for nothing.
     Waste {
         /// The client left before the end.
@@ -218,6 +230,7 @@ pub struct RouteCells {
     pub in_flight: Cell,
     /// Answers of targets that miss the route's SLO, because all do.
     pub slo_relaxed: Cell,
+    pub(super) hedges: [Cell; HedgeResult::ALL.len()],
 }
 
 impl RouteCells {
@@ -232,6 +245,14 @@ impl RouteCells {
             added: Histogram::new(ADDED),
             in_flight: Cell::default(),
             slo_relaxed: Cell::default(),
+            hedges: Default::default(),
+        }
+    }
+
+    /// Counts a request that was asked twice.
+    pub fn hedge(&self, result: HedgeResult) {
+        if let Some(cell) = self.hedges.get(result as usize) {
+            cell.add(1);
         }
     }
 

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    cells::{Cell, CostKind, RouteCells, RouteLabel, Summed, TokenKind, Unpriced, Waste},
+    cells::{
+        Cell, CostKind, HedgeResult, RouteCells, RouteLabel, Summed, TokenKind, Unpriced, Waste,
+    },
     families::{About, Families, Labels},
     outcome::{AttemptOutcome, Outcome},
 };
@@ -29,6 +31,8 @@ const UNPRICED: About = About(
 );
 const IN_FLIGHT: About =
     About("trunkline_in_flight_requests", "Requests that have arrived and not ended.");
+const HEDGES: About =
+    About("trunkline_hedges_total", "Requests that were asked twice, by who answered.");
 const SLO_RELAXED: About = About(
     "trunkline_slo_relaxed_total",
     "Answers of targets that miss the route's SLO, because every target does.",
@@ -68,6 +72,7 @@ pub(super) struct RouteSums {
     added: Summed,
     in_flight: u64,
     slo_relaxed: u64,
+    hedges: BTreeMap<&'static str, u64>,
 }
 
 impl Default for RouteSums {
@@ -86,6 +91,7 @@ impl Default for RouteSums {
             added: Summed::default(),
             in_flight: 0,
             slo_relaxed: 0,
+            hedges: BTreeMap::new(),
         }
     }
 }
@@ -120,6 +126,10 @@ impl RouteSums {
         cells.first_token.add_to(&mut self.first_token);
         cells.output_token.add_to(&mut self.output_token);
         cells.added.add_to(&mut self.added);
+        let hedges = HedgeResult::ALL.iter().zip(cells.hedges.iter().map(Cell::get));
+        for (result, value) in hedges.filter(|(_, value)| *value > 0) {
+            *self.hedges.entry(result.as_str()).or_default() += value;
+        }
         // Workers count up and down apart; only the sum is a number of requests.
         self.slo_relaxed += cells.slo_relaxed.get();
         self.in_flight = self.in_flight.wrapping_add(cells.in_flight.get());
@@ -130,7 +140,8 @@ impl RouteSums {
         let by_target = [&self.tokens, &self.cost, &self.wasted, &self.unpriced];
         let by_target: usize = by_target.into_iter().map(BTreeMap::len).sum();
         let relaxed = usize::from(self.slo_relaxed > 0);
-        let series = relaxed + self.requests.len() + self.attempts.len() + by_target + 1;
+        let series =
+            relaxed + self.hedges.len() + self.requests.len() + self.attempts.len() + by_target + 1;
         if !families.take_room(series) {
             return;
         }
@@ -162,6 +173,9 @@ impl RouteSums {
         }
         if !route.is_empty() {
             families.gauge(IN_FLIGHT, of, self.in_flight);
+        }
+        for (result, value) in &self.hedges {
+            families.counter(HEDGES, &[of, &[("result", *result)]].concat(), *value);
         }
         if self.slo_relaxed > 0 {
             families.counter(SLO_RELAXED, of, self.slo_relaxed);

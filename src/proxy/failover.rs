@@ -1,25 +1,28 @@
 //! Phases 4 and 5 together: choose a target, try it, and go on until there is an answer or no hope.
 //!
-//! The loop itself decides nothing: [`crate::select`] says which target and key, [`super::attempt`]
-//! says what came of it, [`super::retry`] says what to do next. What it owns is the bookkeeping:
-//! what has been tried, what each attempt told, which keys must rest.
+//! The loop itself decides nothing: [`crate::select`] says which target and key and when a second one
+//! is worth asking, [`super::race`] says what came of it, [`super::retry`] says what to do next. What
+//! it owns is the bookkeeping: what has been tried, what each attempt told, which keys must rest, what
+//! was learned of each target.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    attempt::{self, Answer, Deadlines, Failed},
+    attempt::{Answer, Failed},
     error::{NoAnswer, Tried},
     facts::Chat,
-    outbound::{self, Unsendable},
+    outbound::Unsendable,
+    race::{Common, Ended, Grounded, Launched, launch, race},
     retry::{self, Allowance, Failure, Next, Progress},
     settle::Ledger,
     state::{RouteHandles, Worker},
 };
 use crate::{
-    dialect::{ErrorClass, Loss, View},
-    select::{self, Ask, Flight, Lane, Pick, Targets},
+    dialect::{ErrorClass, Loss, Refusal, View},
+    observe::HedgeResult,
+    select::{self, Ask, Flight, Lane, Pick, Targets, hedge_after},
     table::{Key, Route, Target},
 };
 
@@ -47,6 +50,19 @@ pub struct Served {
     pub relaxed: usize,
 }
 
+/// What a request has been through.
+#[derive(Debug, Default)]
+struct Story {
+    /// What need not be tried again.
+    excluded: select::Tried,
+    tried: Vec<Tried>,
+    refused: Vec<(Arc<str>, Refusal)>,
+    /// Whether the first target was late once; a request is not hedged twice.
+    late: bool,
+    /// The late target, and the second one that was asked because of it.
+    hedge: Option<(usize, usize)>,
+}
+
 /// Finds an answer.
 ///
 /// # Errors
@@ -59,83 +75,66 @@ pub async fn serve(
     view: &View,
     ledger: &mut Ledger,
 ) -> Result<Served, NoAnswer> {
-    let begin = ledger.arrived() + route.failover.total_budget;
-    let mut excluded = select::Tried::default();
-    let mut tried: Vec<Tried> = Vec::new();
-    let mut refused = Vec::new();
+    let common =
+        Common { worker, route, handles, chat, view, ask: ask(chat), arrived: ledger.arrived() };
+    let mut story = Story::default();
     let mut again: Option<Pick> = None;
-    let ask = ask(chat);
-    let targets = Targets { route, keys: &handles.keys, health: &handles.health };
-    let choose = |excluded: &select::Tried, now| {
-        select::choose(targets, &ask, excluded, now, &mut || worker.random())
-    };
+    let mut under_way: Option<Launched<'_>> = None;
     loop {
-        let sent = Instant::now();
-        let Some(pick) = again.take().or_else(|| choose(&excluded, sent)) else { break };
-        let Some(target) = route.targets.get(pick.target) else { break };
-        let Some(health) = handles.health.get(pick.target) else { break };
-        let outbound = match outbound::outbound(chat, target) {
-            Ok(outbound) => outbound,
-            Err(Unsendable::Malformed(error)) => return Err(NoAnswer::Malformed(error)),
-            Err(Unsendable::Refused(refusal)) => {
-                excluded.target(pick.target);
-                refused.push((Arc::clone(&target.name), refusal));
-                continue;
+        let since = Instant::now();
+        let launched = if let Some(launched) = under_way.take() {
+            launched
+        } else {
+            let pick = again.take().or_else(|| choose(common, &story.excluded, since));
+            let Some(pick) = pick else { break };
+            let at = pick.target;
+            match begin(common, pick, since, ledger) {
+                Ok(launched) => launched,
+                Err(Grounded::Gone) => break,
+                Err(Grounded::Unsendable(Unsendable::Malformed(error))) => {
+                    return Err(NoAnswer::Malformed(error));
+                }
+                Err(Grounded::Unsendable(Unsendable::Refused(refusal))) => {
+                    story.refuse(route, at, refusal);
+                    continue;
+                }
             }
         };
-        let losses = outbound.losses.clone();
-        let key = pick.key.as_ref().and_then(|key| target.credential.keys.get(key.at));
-        let ends = ledger.arrived() + target.timeouts.total;
-        // A whole answer begins when all of it is written: for it failover's time bounds when the last
-        // attempt begins, and not how long a model may write.
-        let last_attempt = begin.min(ends);
-        let patient = pick.patience.map_or(last_attempt, |wait| last_attempt.min(sent + wait));
-        let deadlines = Deadlines { begin: if chat.stream { patient } else { ends }, end: ends };
-        let mut flight = Flight::begin(
-            Arc::clone(health),
-            route.choosing.breaker,
-            ask.lane,
-            ask.input_tokens,
-            pick.probe,
-            sent,
-        );
-        ledger.try_target(target, pick.target);
-        let attempt = attempt::attempt(&worker.pool, chat, target, key, outbound, view, deadlines);
-        let Failed { failure, said } = match Box::pin(attempt).await {
-            Ok(answer) => {
-                flight.answered(Instant::now());
-                ledger.answered(sent.elapsed(), flight);
-                if let Some(key) = &pick.key {
-                    key.state.wake();
-                }
-                let (target, relaxed) = (Arc::clone(target), pick.relaxed);
-                return Ok(Served { target, answer, losses, ends, relaxed });
-            }
+        let (first, wait) = (launched.pick.target, wait(common, &launched, &story, ledger));
+        let raced = race(launched, wait, || hedge(common, first, &mut story, ledger)).await;
+        let now = Instant::now();
+        ledger.waited(now - since);
+        let Ended { one, result, other } = raced;
+        let Failed { failure, said } = match result {
+            Ok(answer) => return Ok(answered(one, answer, other, &story, ledger)),
             Err(failed) => failed,
         };
-        ledger.failed(&failure.word(), failure.outcome(), sent.elapsed());
-        let now = Instant::now();
-        land(flight, &pick, &failure, now - sent, now, worker.random());
-        rest(&pick, key, &failure, now);
-        exclude(&mut excluded, &pick, target, &failure);
-        let at_target = tried.iter().filter(|one| one.target == target.name).count();
+        let (trusted, deadline) = (!one.pick.probe && now - one.sent < QUICK, one.last_attempt);
+        let (pick, target) = failed(one, &failure, now, worker, &mut story, ledger);
+        let own = chat.api.dialect() == target.dialect();
+        let said = if own { said } else { said.for_strangers() };
+        let name = Arc::clone(&target.name);
+        if other.is_some() {
+            story.tried.push(Tried { target: name, failure, said });
+            under_way = other;
+            continue;
+        }
+        let at_target = story.tried.iter().filter(|one| one.target == name).count();
         let progress = Progress {
             attempts: ledger.tries(),
             at_target: u32::try_from(at_target + 1).unwrap_or(u32::MAX),
             committed: false,
-            alternatives: choose(&excluded, now).is_some(),
-            trusted: !pick.probe && now - sent < QUICK,
+            alternatives: choose(common, &story.excluded, now).is_some(),
+            trusted,
         };
         let allowance = Allowance {
             attempts: route.failover.max_attempts,
-            deadline: last_attempt,
+            deadline,
             on: route.failover.on,
             budget: worker.retries.borrow().has_one(),
         };
         let next = retry::next(&failure, progress, allowance, now, worker.random());
-        let own = chat.api.dialect() == target.dialect();
-        let said = if own { said } else { said.for_strangers() };
-        tried.push(Tried { target: Arc::clone(&target.name), failure, said });
+        story.tried.push(Tried { target: name, failure, said });
         match next {
             Next::GiveUp => break,
             Next::Move => {}
@@ -146,11 +145,87 @@ pub async fn serve(
         }
         worker.retries.borrow_mut().spend();
     }
-    Err(match (tried.is_empty(), refused.is_empty()) {
-        (false, _) => NoAnswer::Failed(tried),
-        (true, false) => NoAnswer::Refused(refused),
-        (true, true) => NoAnswer::NoTarget,
-    })
+    if story.hedge.is_some() {
+        ledger.hedged(HedgeResult::Neither);
+    }
+    Err(story.end())
+}
+
+impl Story {
+    fn refuse(&mut self, route: &Route, at: usize, refusal: Refusal) {
+        self.excluded.target(at);
+        if let Some(target) = route.targets.get(at) {
+            self.refused.push((Arc::clone(&target.name), refusal));
+        }
+    }
+
+    fn end(self) -> NoAnswer {
+        match (self.tried.is_empty(), self.refused.is_empty()) {
+            (false, _) => NoAnswer::Failed(self.tried),
+            (true, false) => NoAnswer::Refused(self.refused),
+            (true, true) => NoAnswer::NoTarget,
+        }
+    }
+}
+
+fn choose(common: Common<'_>, excluded: &select::Tried, now: Instant) -> Option<Pick> {
+    let random = &mut || common.worker.random();
+    select::choose(targets(common), &common.ask, excluded, now, random)
+}
+
+fn targets(common: Common<'_>) -> Targets<'_> {
+    let Common { route, handles, .. } = common;
+    Targets { route, keys: &handles.keys, health: &handles.health }
+}
+
+/// Begins an attempt, if the request can be said to that target.
+fn begin<'a>(
+    common: Common<'a>,
+    pick: Pick,
+    now: Instant,
+    ledger: &mut Ledger,
+) -> Result<Launched<'a>, Grounded> {
+    let launched = launch(common, pick, now)?;
+    if let Some(hedge) = &common.route.choosing.hedge
+        && ledger.tries() == 0
+        && common.ask.lane == Lane::Streamed
+    {
+        common.handles.hedges.borrow_mut().earn(hedge, launched.pick.cost);
+    }
+    ledger.try_target(launched.target, launched.pick.target);
+    Ok(launched)
+}
+
+/// How long to wait before a second target is asked; `None` when none will be.
+fn wait(
+    common: Common<'_>,
+    launched: &Launched<'_>,
+    story: &Story,
+    ledger: &Ledger,
+) -> Option<Duration> {
+    let Common { route, ask, .. } = common;
+    let hedge = route.choosing.hedge.as_ref()?;
+    let may =
+        ask.lane == Lane::Streamed && !story.late && ledger.tries() < route.failover.max_attempts;
+    may.then(|| hedge_after(targets(common), hedge, launched.pick.target, ask.lane)).flatten()
+}
+
+/// Asks a second target because `first` is late, if there is one and the budget allows it.
+fn hedge<'a>(
+    common: Common<'a>,
+    first: usize,
+    story: &mut Story,
+    ledger: &mut Ledger,
+) -> Option<Launched<'a>> {
+    story.late = true;
+    let mut excluded = story.excluded.clone();
+    excluded.target(first);
+    let now = Instant::now();
+    let pick = choose(common, &excluded, now)?;
+    common.handles.hedges.borrow_mut().spend(pick.cost).then_some(())?;
+    let launched = begin(common, pick, now, ledger).ok()?;
+    story.hedge = Some((first, launched.pick.target));
+    Some(launched)
 }
 
 /// What the choice must know of a request. Tokens are guessed by the bytes: the choice compares
@@ -159,6 +234,52 @@ pub fn ask(chat: &Chat) -> Ask {
     let lane = if chat.stream { Lane::Streamed } else { Lane::Whole };
     let input_tokens = u32::try_from(chat.body.len() / BYTES_A_TOKEN).unwrap_or(u32::MAX);
     Ask { lane, input_tokens, output_tokens: OUTPUT_TOKENS }
+}
+
+/// Notes an answer, and lets the attempt go that it overtook.
+fn answered(
+    one: Launched<'_>,
+    answer: Answer,
+    other: Option<Launched<'_>>,
+    story: &Story,
+    ledger: &mut Ledger,
+) -> Served {
+    let Launched { pick, target, losses, ends, mut flight, .. } = one;
+    let now = Instant::now();
+    if let Some(mut other) = other {
+        other.flight.abandoned(now);
+        ledger.overtaken(other.pick.target);
+    }
+    if let Some((first, second)) = story.hedge {
+        ledger.hedged(match pick.target {
+            at if at == first => HedgeResult::First,
+            at if at == second => HedgeResult::Second,
+            _ => HedgeResult::Neither,
+        });
+    }
+    flight.answered(now);
+    ledger.answered(pick.target, flight);
+    if let Some(key) = &pick.key {
+        key.state.wake();
+    }
+    Served { target: Arc::clone(target), answer, losses, ends, relaxed: pick.relaxed }
+}
+
+/// Notes a failure: of its target, of its key, and what this request need not try again.
+fn failed<'a>(
+    one: Launched<'a>,
+    failure: &Failure,
+    now: Instant,
+    worker: &Worker,
+    story: &mut Story,
+    ledger: &mut Ledger,
+) -> (Pick, &'a Arc<Target>) {
+    let Launched { pick, target, key, flight, sent, .. } = one;
+    ledger.failed(pick.target, &failure.word(), failure.outcome());
+    land(flight, &pick, failure, now - sent, now, worker.random());
+    rest(&pick, key, failure, now);
+    exclude(&mut story.excluded, &pick, target, failure);
+    (pick, target)
 }
 
 /// Notes what a failure says of its target.

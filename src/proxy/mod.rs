@@ -16,6 +16,7 @@ pub mod head;
 pub mod headers;
 pub mod listener;
 pub mod outbound;
+pub mod race;
 pub mod relay;
 pub mod retry;
 pub mod service;

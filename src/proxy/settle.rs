@@ -7,14 +7,15 @@
 
 use std::{fmt::Write, rc::Rc, sync::Arc, time::Duration};
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::state::{RouteHandles, Worker};
 use crate::{
     dialect::{Api, Usage},
     observe::{
-        AttemptOutcome, CostKind, Line, Outcome, TargetCells, TokenKind, Unpriced, Waste,
-        cells::Cell,
+        AttemptOutcome, CostKind, HedgeResult, Line, Outcome, TargetCells, TokenKind, Unpriced,
+        Waste, cells::Cell,
     },
     provider::Cost,
     select::Flight,
@@ -40,8 +41,9 @@ pub struct Ledger {
     /// Every attempt so far, as in `x-trunkline-attempts`.
     attempts: String,
     tries: u32,
-    /// The attempt that is open.
-    open: Option<Open>,
+    /// The attempts that are open: one, or two where the first is late.
+    open: SmallVec<[Open; 2]>,
+    /// Who answers; empty when everybody failed.
     answered_by: Arc<str>,
     provider: &'static str,
     /// The attempt that answers, for what is learned of its target.
@@ -59,6 +61,7 @@ struct Open {
     target: Arc<str>,
     /// Which of the route's targets.
     at: usize,
+    provider: &'static str,
     cells: Arc<TargetCells>,
 }
 
@@ -87,7 +90,7 @@ impl Ledger {
             bytes_out: 0,
             attempts: String::new(),
             tries: 0,
-            open: None,
+            open: SmallVec::new(),
             answered_by: "".into(),
             provider: "",
             flight: None,
@@ -142,36 +145,45 @@ impl Ledger {
         self.handles.cells.in_flight.add(1);
     }
 
-    /// An attempt begins.
+    /// An attempt begins at the target `at` of the route, where none is open.
     pub fn try_target(&mut self, target: &Target, at: usize) {
         self.tries += 1;
-        self.provider = target.credential.provider.name;
-        self.open = self.handles.targets.get(at).map(|cells| Open {
+        let open = self.handles.targets.get(at).map(|cells| Open {
             target: Arc::clone(&target.name),
             at,
+            provider: target.credential.provider.name,
             cells: Arc::clone(cells),
         });
+        self.open.extend(open);
     }
 
-    /// The open attempt has failed.
-    pub fn failed(&mut self, word: &str, outcome: AttemptOutcome, waited: Duration) {
+    /// The request has waited for providers.
+    pub fn waited(&mut self, waited: Duration) {
         self.waited += waited;
-        if let Some(Open { target, cells, .. }) = self.open.take() {
-            cells.attempt(outcome);
-            let comma = if self.attempts.is_empty() { "" } else { "," };
-            // Writing to a string cannot fail.
-            let _written = write!(self.attempts, "{comma}{target}:{word}");
+    }
+
+    /// The attempt at the target `at` has failed.
+    pub fn failed(&mut self, at: usize, word: &str, outcome: AttemptOutcome) {
+        if let Some(open) = self.end(at, word) {
+            open.cells.attempt(outcome);
         }
     }
 
-    /// The open attempt has an answer, which begins now.
-    pub fn answered(&mut self, waited: Duration, flight: Flight) {
+    /// Another target was faster than the one `at`. What it bills for the beginning it will not say.
+    pub fn overtaken(&mut self, at: usize) {
+        if let Some(open) = self.end(at, "overtaken") {
+            open.cells.attempt(AttemptOutcome::Cancelled);
+            open.cells.unpriced(Unpriced::Usage);
+        }
+    }
+
+    /// The target `at` answers, from now on and alone.
+    pub fn answered(&mut self, at: usize, flight: Flight) {
         self.flight = Some(flight);
-        self.waited += waited;
-        if let Some(Open { target, .. }) = &self.open {
-            let comma = if self.attempts.is_empty() { "" } else { "," };
-            let _written = write!(self.attempts, "{comma}{target}:ok");
-            self.answered_by = Arc::clone(target);
+        if let Some(open) = self.end(at, "ok") {
+            self.answered_by = Arc::clone(&open.target);
+            self.provider = open.provider;
+            self.open.push(open);
         }
         let now = Instant::now();
         self.begun = Some(now);
@@ -181,6 +193,21 @@ impl Ledger {
             cells.first_token.observe(now - self.arrived);
             self.worker.cells.open_streams.add(1);
         }
+    }
+
+    /// Closes the attempt at a target, and says so in `x-trunkline-attempts`.
+    fn end(&mut self, at: usize, word: &str) -> Option<Open> {
+        let found = self.open.iter().position(|open| open.at == at)?;
+        let open = self.open.remove(found);
+        let comma = if self.attempts.is_empty() { "" } else { "," };
+        // Writing to a string cannot fail.
+        let _written = write!(self.attempts, "{comma}{}:{word}", open.target);
+        Some(open)
+    }
+
+    /// The request was asked twice.
+    pub fn hedged(&self, result: HedgeResult) {
+        self.handles.cells.hedge(result);
     }
 
     /// The answer comes from a target that misses the route's SLO, because all do.
@@ -230,7 +257,7 @@ impl Ledger {
         }
         self.land(outcome, now);
         let cost = self.cost();
-        if let Some(Open { cells: target, .. }) = self.open.take() {
+        for Open { cells: target, .. } in std::mem::take(&mut self.open) {
             target.attempt(match outcome {
                 Outcome::Ok => AttemptOutcome::Ok,
                 Outcome::ClientClosed => AttemptOutcome::Cancelled,
@@ -256,7 +283,7 @@ impl Ledger {
 
     /// What the open attempt costs, as far as its usage and its prices are known.
     pub fn cost(&self) -> Option<Cost> {
-        let target = self.route.as_ref()?.targets.get(self.open.as_ref()?.at)?;
+        let target = self.route.as_ref()?.targets.get(self.open.last()?.at)?;
         target.pricing.as_ref()?.cost(self.usage.as_ref()?)
     }
 
@@ -346,8 +373,7 @@ impl Ledger {
             consumer_key,
             model: std::mem::take(&mut self.model),
             target: Arc::clone(&self.answered_by),
-            // Nobody answered a request that failed everywhere.
-            provider: if self.answered_by.is_empty() { "" } else { self.provider },
+            provider: self.provider,
             attempts: std::mem::take(&mut self.attempts),
             status: self.status,
             outcome: outcome.as_str(),

@@ -18,7 +18,7 @@ use super::{admit::Limits, authenticate::Anonymous, upstream::Pool};
 use crate::{
     dialect::Api,
     observe::{AccessLog, Cells, RouteCells, TargetCells, cells::Cell},
-    select::{Health, Healths, KeyState, KeyStates, RetryBudget},
+    select::{Health, Healths, HedgeBudget, KeyState, KeyStates, RetryBudget},
     table::{Route, Table},
 };
 
@@ -99,6 +99,8 @@ pub struct RouteHandles {
     pub keys: Vec<Arc<[Arc<KeyState>]>>,
     /// What is known of each target.
     pub health: Vec<Arc<Health>>,
+    /// How many requests may be asked twice.
+    pub hedges: RefCell<HedgeBudget>,
 }
 
 impl RouteHandles {
@@ -122,6 +124,7 @@ impl RouteHandles {
                 .collect(),
             keys: targets.iter().map(|target| shared.keys.of(&target.credential)).collect(),
             health: targets.iter().map(|target| shared.healths.of(target)).collect(),
+            hedges: RefCell::default(),
             cells,
         }
     }

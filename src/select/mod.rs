@@ -64,6 +64,8 @@ pub struct Pick {
     pub patience: Option<Duration>,
     /// How many of [`SloPart::ORDER`] were given up, because no target holds them.
     pub relaxed: usize,
+    /// What the request is believed to cost there, in nano-dollars, where a price is known.
+    pub cost: Option<u64>,
 }
 
 /// A chosen key.
@@ -76,7 +78,7 @@ pub struct PickedKey {
 }
 
 /// What one request has tried in vain.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tried {
     targets: SmallVec<[usize; 4]>,
     keys: SmallVec<[Arc<KeyState>; 2]>,
@@ -133,7 +135,8 @@ pub fn choose(
         .fastest
         .filter(|_| probe.is_some())
         .map(|fastest| Duration::from_secs_f32(fastest * PATIENCE).max(LEAST_PATIENCE));
-    Some(Pick { target: at, key, probe: probe.is_some(), patience, relaxed: found.relaxed })
+    let cost = found.candidates.get(at).and_then(|one| one.cost);
+    Some(Pick { target: at, key, probe: probe.is_some(), patience, relaxed: found.relaxed, cost })
 }
 
 /// A target that was left out as failing or slow and may be seen again, if this request is to do it.

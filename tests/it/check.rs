@@ -253,6 +253,20 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
         ),
         (
             route,
+            "/spec",
+            vec![json!({"models": ["a"], "targets": [target(json!({}))],
+                "strategy": {"type": "Fastest"}, "slo": {"firstToken": "1s"}})],
+            vec![json!({"models": ["a"], "targets": [target(json!({}))],
+                "strategy": {"type": "Fastest"}, "slo": {"firstToken": "0s"}})],
+        ),
+        (
+            route,
+            "/spec/hedge",
+            vec![json!({}), json!({"after": "300ms", "budgetPercent": 50})],
+            vec![json!({"after": "0s"}), json!({"budgetPercent": 0}), json!({"budgetPercent": 51})],
+        ),
+        (
+            route,
             "/spec/targets/0/pricing",
             vec![
                 json!({"input": "2.50", "output": "0"}),

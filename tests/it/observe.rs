@@ -18,8 +18,8 @@ use std::{
 };
 
 use trunkline::observe::{
-    AttemptOutcome, CircuitSample, CostKind, KeySample, Metrics, Outcome, Readiness, TokenKind,
-    Unpriced, Waste, admin,
+    AttemptOutcome, CircuitSample, CostKind, HedgeResult, KeySample, Metrics, Outcome, Readiness,
+    TokenKind, Unpriced, Waste, admin,
     operator::{Operator, WatchRestart, WriteResult},
     source::{Source, TableRejection},
 };
@@ -59,6 +59,9 @@ fn used() -> Metrics {
     }
     for why in Unpriced::ALL {
         target.unpriced(*why);
+    }
+    for result in HedgeResult::ALL {
+        route.hedge(*result);
     }
     route.slo_relaxed.add(1);
     metrics.watch_circuits(|| {

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import subprocess
+import time
 import urllib.request
 
 import openai
@@ -28,6 +29,11 @@ def route(name, targets, **more):
 
 
 ROUTES = [
+    route(
+        "hedged",
+        [target("late", "openai", "sim-slow-4000"), target("quick", "anthropic", "sim-ok", tier=1)],
+        hedge={"after": "200ms", "budgetPercent": 50},
+    ),
     route(
         "broken",
         [target("dead", "openai", "sim-529"), target("well", "anthropic", "sim-ok", tier=1)],
@@ -102,6 +108,19 @@ def ask(client, model):
 
 def metrics(client):
     return urllib.request.urlopen(client.admin + "/metrics").read().decode()
+
+
+def test_a_late_target_is_overtaken_by_a_second_one(client):
+    # The budget is earned: a second request for each two.
+    ask(client, "hedged")
+    began = time.monotonic()
+    headers = ask(client, "hedged")
+    assert time.monotonic() - began < 3
+    assert headers["x-trunkline-attempts"] == "late:overtaken,quick:ok"
+    assert headers["x-trunkline-target"] == "quick"
+    text = metrics(client)
+    assert 'trunkline_hedges_total{namespace="default",result="second",route="hedged"} 1' in text
+    assert re.search(r'trunkline_attempts_total\{namespace="default",outcome="cancelled".*target="late"\} 1', text)
 
 
 def test_a_target_that_fails_is_left_alone(client):

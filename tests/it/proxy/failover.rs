@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::harness::{
-    Answer, KEYS, MILLIS, Play, Provider, Setup, Step, chunk, finish, local, nobody,
+    Answer, KEYS, MILLIS, Play, Provider, Proxy, Setup, Step, chunk, finish, local, nobody, until,
 };
 
 /// A first target that plays, and a second that answers.
@@ -168,6 +168,64 @@ fn a_silent_target_is_left_after_its_deadline_and_asked_once() {
                 "and what it was asked is cancelled"
             );
         }
+    });
+}
+
+/// A first target whose stream begins with what it plays, after 2 s of nothing; a second that plays at
+/// once; and a route that asks it after 100 ms, for every second request.
+async fn late(then: Step, second: Play) -> (Proxy, Provider, Provider) {
+    let steps = vec![Step::Say(chunk("")), Step::Wait(2000 * MILLIS), then, Step::Say(finish())];
+    let first = Provider::start(move |_| Play::Stream(steps.clone())).await;
+    let second = Provider::start(move |_| second.clone()).await;
+    let setup = Setup::default().openai(first.address).openai(second.address);
+    let hedge = json!({"hedge": {"after": "100ms", "budgetPercent": 50}});
+    (setup.with(hedge).start(), first, second)
+}
+
+#[test]
+fn a_late_target_is_overtaken_and_cancelled_within_the_budget() {
+    local(async {
+        let (proxy, first, second) = late(Step::Say(chunk("late")), Play::chunks(&["soon"])).await;
+        // Half of the requests may be asked twice, so the first may not.
+        let answers =
+            [proxy.chat(json!({"stream": true})).await, proxy.chat(json!({"stream": true})).await];
+        let told =
+            answers.each_ref().map(|answer| answer.header("x-trunkline-attempts").to_owned());
+        assert_eq!(told, ["a:ok", "a:overtaken,b:ok"]);
+        assert!(answers[0].body.contains("late") && !answers[0].body.contains("soon"));
+        assert!(answers[1].body.contains("soon") && !answers[1].body.contains("late"));
+        until(|| first.left.get() == 1).await;
+        assert_eq!((first.asked(), second.asked()), (2, 1));
+        // An answer that is not streamed is never asked twice.
+        let whole = proxy.chat(json!({})).await;
+        assert!(whole.header("x-trunkline-attempts").starts_with("a:"), "{}", whole.body);
+        let lines = proxy.lines(3).await;
+        assert_eq!(lines.matches(r#""outcome":"ok""#).count(), 3, "{lines}");
+    });
+}
+
+#[test]
+fn a_second_target_that_fails_leaves_the_first_one_to_answer() {
+    local(async {
+        let (proxy, first, second) = late(Step::Say(chunk("late")), Play::error(500)).await;
+        proxy.chat(json!({"stream": true})).await;
+        let answer = proxy.chat(json!({"stream": true})).await;
+        assert_eq!(answer.header("x-trunkline-attempts"), "b:500,a:ok");
+        assert!(answer.body.contains("late") && answer.body.contains("[DONE]"));
+        assert_eq!((first.asked(), second.asked()), (2, 1));
+    });
+}
+
+#[test]
+fn a_client_that_leaves_two_attempts_cancels_both_and_counts_once() {
+    local(async {
+        let (proxy, first, second) = late(Step::Say(chunk("late")), Play::Silence).await;
+        proxy.chat(json!({"stream": true})).await;
+        let gone = timeout(500 * MILLIS, proxy.chat(json!({"stream": true}))).await;
+        assert!(gone.is_err());
+        until(|| first.left.get() == 1 && second.left.get() == 1).await;
+        let lines = proxy.lines(2).await;
+        assert_eq!(lines.matches("client_closed").count(), 1, "{lines}");
     });
 }
 
