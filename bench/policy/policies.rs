@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use trunkline::{
-    select::{Ask, Flight, HedgeBudget, Lane, Targets, Tried, choose, hedge_after},
+    select::{Ask, Flight, HedgeBudget, Lane, Needs, Targets, Tried, choose, hedge_after},
     table::Choosing,
 };
 
@@ -54,7 +54,8 @@ pub struct Served {
 }
 
 /// What every simulated request is.
-pub const ASK: Ask = Ask { lane: Lane::Streamed, input_tokens: 1_000, output_tokens: 100 };
+pub const ASK: Ask =
+    Ask { lane: Lane::Streamed, input_tokens: 1_000, output_tokens: 100, needs: Needs::NONE };
 
 impl Served {
     pub fn new(choosing: Choosing, count: usize, seed: u64, now: Instant) -> Self {

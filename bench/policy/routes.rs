@@ -85,6 +85,7 @@ fn target(at: usize, pricing: Option<Pricing>) -> Arc<Target> {
         traits: Traits::default(),
         tier: 0,
         weight: 100,
+        ability: provider::Ability::default(),
         pricing: pricing.map(Arc::new),
         timeouts: Timeouts {
             connect: second,

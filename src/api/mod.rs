@@ -16,6 +16,7 @@ mod consumer;
 mod credential;
 mod definition;
 mod pricing;
+mod requirements;
 mod route;
 
 pub use self::{
@@ -33,6 +34,7 @@ pub use self::{
     },
     definition::{crds, crds_yaml},
     pricing::{AboveSpec, ModelSpec, PricingSpec},
+    requirements::{CapabilityName, RequirementsSpec},
     route::{
         ApiName, CredentialRef, FailoverReason, FailoverSpec, HeaderSpec, HeaderType, MatchSpec,
         ModelRoute, ModelRouteSpec, ModelRouteStatus, OverridesSpec, TargetSpec, TargetStatus,

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bounds;
+use super::{bounds, requirements::CapabilityName};
 
 /// Prices in US dollars per million tokens, as decimal strings such as `"2.50"`. What is left out is
 /// not zero: a cache without prices of its own costs what fresh input does.
@@ -72,6 +72,15 @@ pub struct ModelSpec {
     /// The provider's own name of the model.
     #[schemars(schema_with = "bounds::upstream_model")]
     pub name: String,
+    /// What it can do, all of it. When left out the built-in catalogue's word counts, and of a model that
+    /// is not there nothing is held to be impossible.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "set"))]
+    pub capabilities: Option<Vec<CapabilityName>>,
+    /// Tokens that a request and its answer may have together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub context_tokens: Option<i64>,
     /// The most tokens that an answer may have; sent where the API demands a limit and the client
     /// gave none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

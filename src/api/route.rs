@@ -13,6 +13,7 @@ use super::{
     condition::{self, Condition},
     is_default,
     pricing::PricingSpec,
+    requirements::RequirementsSpec,
 };
 
 /// What a `ModelRoute` asks for.
@@ -68,6 +69,9 @@ pub struct ModelRouteSpec {
     /// Which of the usable targets of a tier serves a request.
     #[serde(default)]
     pub strategy: StrategySpec,
+    /// What every target must be able to do.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub requirements: RequirementsSpec,
     /// What a target must hold to be chosen while another one does. Not for `Weighted`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slo: Option<SloSpec>,

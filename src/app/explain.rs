@@ -73,7 +73,7 @@ fn explained(args: &ExplainArgs) -> Result<(String, bool), String> {
         route.targets.iter().map(|target| keys.of(&target.credential)).collect();
     let health: Vec<Arc<Health>> = route.targets.iter().map(|target| healths.of(target)).collect();
     let targets = Targets { route, keys: &keys, health: &health };
-    let ask = failover::ask(&chat);
+    let ask = failover::ask(&chat, route);
     let found = consider(targets, &ask, &Tried::default(), now);
     let text = match args.output {
         ExplainOutput::Text => text(&chat, route, &found, ask.input_tokens),
@@ -152,6 +152,11 @@ fn words(why: LeftOut) -> String {
     match why {
         LeftOut::CircuitOpen { .. } => "circuit open".to_owned(),
         LeftOut::Drained => "weight 0".to_owned(),
+        LeftOut::FallsShort => "does less of what was asked for than others".to_owned(),
+        LeftOut::Incapable(missing) => format!("has no {}", missing.as_str()),
+        LeftOut::TooLong { tokens, context } => {
+            format!("about {tokens} tokens are more than its context of {context}")
+        }
         LeftOut::HigherTier => "a lower tier serves".to_owned(),
         LeftOut::KeysRest { .. } => "every key rests".to_owned(),
         LeftOut::MissesSlo(part) => format!("misses slo.{}", part.as_str()),

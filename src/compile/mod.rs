@@ -20,6 +20,7 @@
 //! [`compile`] does everything in one go; a [`Compiler`] remembers, and does again only what a change
 //! reaches.
 
+mod ability;
 mod access;
 mod choosing;
 mod compiler;
@@ -117,6 +118,8 @@ fn order(report: &Report) -> (&str, usize, &str, &Option<ObjectId>) {
     (&report.source.file, report.source.line, &report.kind, &report.id)
 }
 
+#[cfg(test)]
+mod choice_tests;
 #[cfg(test)]
 mod property;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a target's model costs and how much it writes: the target's word, else its credential's,
+//! What a target's model costs: the target's word, else its credential's,
 //! else the built-in catalogue's.
 
 use std::sync::Arc;
@@ -24,18 +24,6 @@ pub(super) fn known(
         return read(spec, "", &mut Vec::new()).map(Arc::new);
     }
     catalogue().find(credential.provider.name, model)?.pricing.clone().map(Arc::new)
-}
-
-/// The most tokens that a model may write, where somebody knows.
-pub(super) fn max_output_tokens(
-    model: &str,
-    credential: &Credential,
-    models: &[ModelSpec],
-) -> Option<u64> {
-    let listed = models.iter().find(|listed| listed.name == model);
-    listed
-        .and_then(|listed| u64::try_from(listed.max_output_tokens?).ok())
-        .or_else(|| catalogue().find(credential.provider.name, model)?.max_output_tokens)
 }
 
 /// Says what is wrong with the models of a credential.

@@ -14,19 +14,23 @@ pub enum ConditionType {
     Accepted,
     /// What it refers to was found and may be used.
     ResolvedRefs,
+    /// Every target of a route can do what the route requires.
+    TargetsCapable,
     /// It serves.
     Ready,
 }
 
 impl ConditionType {
     /// Every condition, in the order of a status.
-    pub const ALL: [Self; 3] = [Self::Accepted, Self::ResolvedRefs, Self::Ready];
+    pub const ALL: [Self; 4] =
+        [Self::Accepted, Self::ResolvedRefs, Self::TargetsCapable, Self::Ready];
 
     /// The word in `status.conditions[].type`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "Accepted",
             Self::ResolvedRefs => "ResolvedRefs",
+            Self::TargetsCapable => "TargetsCapable",
             Self::Ready => "Ready",
         }
     }
@@ -36,6 +40,7 @@ impl ConditionType {
         match self {
             Self::Accepted => Reason::Accepted,
             Self::ResolvedRefs => Reason::ResolvedRefs,
+            Self::TargetsCapable => Reason::TargetsCapable,
             Self::Ready => Reason::Ready,
         }
     }
@@ -88,6 +93,11 @@ pub enum Reason {
     /// The environment variable is not set.
     VariableNotSet,
 
+    /// No target is known to lack what the route requires.
+    TargetsCapable,
+    /// A target's model is known to lack what the route requires.
+    Incapable,
+
     /// All of it serves.
     Ready,
     /// It serves with fewer targets, keys or names than it asks for.
@@ -129,6 +139,8 @@ impl Reason {
             Self::RefNotReadable => "RefNotReadable",
             Self::SecretNotFound => "SecretNotFound",
             Self::VariableNotSet => "VariableNotSet",
+            Self::TargetsCapable => "TargetsCapable",
+            Self::Incapable => "Incapable",
             Self::Ready => "Ready",
             Self::Degraded => "Degraded",
             Self::LastGood => "LastGood",
@@ -163,6 +175,7 @@ impl Reason {
             | Self::RefNotReadable
             | Self::SecretNotFound
             | Self::VariableNotSet => ConditionType::ResolvedRefs,
+            Self::TargetsCapable | Self::Incapable => ConditionType::TargetsCapable,
             Self::Ready
             | Self::Degraded
             | Self::LastGood
@@ -301,6 +314,7 @@ impl Report {
         let told = ConditionType::ALL.into_iter().filter(|kind| match kind {
             ConditionType::Accepted => true,
             ConditionType::ResolvedRefs | ConditionType::Ready => self.ready.is_some(),
+            ConditionType::TargetsCapable => !self.targets.is_empty(),
         });
         told.map(|kind| self.condition(kind)).collect()
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    access, choosing, pricing,
+    ability, access, choosing, pricing,
     report::Problem,
     resolve::Known,
     value::{duration, header_name, header_value, label, model_pattern, upstream_model},
@@ -58,13 +58,19 @@ pub(super) fn build(
         let own = target.pricing.as_ref();
         let own = own.map(|spec| pricing::read(spec, &format!("{field}.pricing"), problems));
         if let (Some((credential, listed)), Some(shape)) = (found, shape) {
+            let ability = ability::known(&target.model, &credential, listed);
+            let named = (target.name.as_str(), target.model.as_str(), field.as_str());
+            if let Err(problem) = ability::suffices(ability, &spec.requirements, named) {
+                problems.push(problem);
+                continue;
+            }
             let dialect = credential.provider.dialect;
             let pricing = match own {
                 Some(own) => own.map(Arc::new),
                 None => pricing::known(&target.model, &credential, listed),
             };
             let mut traits = models::traits(dialect, &target.model);
-            if let Some(most) = pricing::max_output_tokens(&target.model, &credential, listed) {
+            if let Some(most) = ability.max_output_tokens {
                 traits.max_output_tokens = most;
             }
             targets.push(Arc::new(Target {
@@ -72,6 +78,7 @@ pub(super) fn build(
                 credential,
                 model: target.model.as_str().into(),
                 traits,
+                ability,
                 pricing,
                 tier: shape.tier,
                 weight: shape.weight,

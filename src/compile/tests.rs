@@ -29,21 +29,21 @@ fn entry<T: serde::de::DeserializeOwned>(spec: &str) -> Entry<T> {
 
 /// Objects by name, the shortest that are sound: each test changes the one that it is about.
 #[derive(Default)]
-struct Objects {
+pub(super) struct Objects {
     snapshot: Snapshot,
     last: LastGood,
 }
 
 impl Objects {
-    fn credential(&mut self, name: &str, spec: &str) {
+    pub(super) fn credential(&mut self, name: &str, spec: &str) {
         self.snapshot.credentials.insert(id(name), entry(spec));
     }
 
-    fn route(&mut self, name: &str, spec: &str) {
+    pub(super) fn route(&mut self, name: &str, spec: &str) {
         self.snapshot.routes.insert(id(name), entry(spec));
     }
 
-    fn compile(&mut self) -> Compiled {
+    pub(super) fn compile(&mut self) -> Compiled {
         compile(&self.snapshot, OPTIONS, 1, &mut self.last)
     }
 }
@@ -56,7 +56,7 @@ fn to(credential: &str, model: &str) -> String {
     )
 }
 
-fn chat() -> Objects {
+pub(super) fn chat() -> Objects {
     let mut objects = Objects::default();
     objects.credential("anthropic", ANTHROPIC);
     objects.route("chat", &to("{ name: anthropic }", "chat"));
@@ -370,50 +370,4 @@ fn ten_thousand_routes_compile_in_a_blink() {
     assert_eq!(compiled.table.routes().len(), 10_001);
     // About 0.1 s when optimised; this build is not.
     assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
-}
-
-#[test]
-fn a_targets_own_price_counts_before_its_credentials_and_that_before_the_catalogues() {
-    let mut objects = Objects::default();
-    let model = "claude-sonnet-4-5";
-    let input = |objects: &mut Objects, listed: &str, own: &str| {
-        let credential =
-            format!("{{ provider: Anthropic, auth: {{ none: {{}} }}, models: [{listed}] }}");
-        objects.credential("anthropic", &credential);
-        let target = format!("name: t, credentialRef: {{ name: anthropic }}, model: {model}{own}");
-        objects.route("chat", &format!("{{ models: [chat], targets: [{{ {target} }}] }}"));
-        let compiled = objects.compile();
-        let pricing = compiled.table.routes()[0].targets[0].pricing.clone();
-        pricing.map(|pricing| pricing.standard.base.input.to_string())
-    };
-    let listed = format!("{{ name: {model}, pricing: {{ input: '2.50', output: '9' }} }}");
-    let own = ", pricing: { input: '0.5', output: '1' }";
-    assert_eq!(input(&mut objects, "", "").as_deref(), Some("3"));
-    assert_eq!(input(&mut objects, &listed, "").as_deref(), Some("2.5"));
-    assert_eq!(input(&mut objects, &listed, own).as_deref(), Some("0.5"));
-}
-
-#[test]
-fn the_price_of_a_model_that_nobody_knows_is_unknown() {
-    let mut objects = chat();
-    assert_eq!(objects.compile().table.routes()[0].targets[0].pricing, None);
-}
-
-#[test]
-fn a_route_chooses_as_it_says_and_by_weight_when_it_says_nothing() {
-    use crate::table::{Choosing, Hedge, Strategy};
-    let mut objects = chat();
-    assert_eq!(
-        objects.compile().table.routes()[0].choosing,
-        Choosing { tolerance_percent: 10, ..Choosing::default() }
-    );
-    let target = "targets: [{ name: t, credentialRef: { name: anthropic }, model: m }]";
-    let choosing = "strategy: { type: Cheapest }, slo: { firstToken: 1500ms, successPercent: '99.5' }, hedge: {}";
-    objects.route("chat", &format!("{{ models: [chat], {choosing}, {target} }}"));
-    let compiled = objects.compile();
-    let found = compiled.table.routes()[0].choosing;
-    assert_eq!(found.strategy, Strategy::Cheapest);
-    assert_eq!(found.slo.first_token, Some(std::time::Duration::from_millis(1500)));
-    assert_eq!(found.slo.success_per_10k, Some(9950));
-    assert_eq!(found.hedge, Some(Hedge { after: None, budget_percent: 5 }));
 }

@@ -35,7 +35,46 @@ pub struct Peek {
     pub stream: Option<Range<usize>>,
     /// The value of `stream_options`.
     pub stream_options: Option<Range<usize>>,
+    /// The tools that may be called.
+    pub tools: Option<Range<usize>>,
+    /// Whether several may be called at once.
+    pub parallel_tools: Option<Range<usize>>,
+    /// The form of the answer.
+    pub format: Option<Range<usize>>,
+    /// How much to think.
+    pub reasoning: Option<Range<usize>>,
+    /// The most tokens to write.
+    pub output_tokens: Option<Range<usize>>,
+    /// What the messages seem to hold besides text.
+    pub media: Media,
 }
+
+/// What some short string in a body looks like. A word of a text or the name of a field may look like
+/// it too, so what is not here is not there, and what is here has to be looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Media {
+    /// Sound.
+    pub audio: bool,
+    /// A document.
+    pub file: bool,
+    /// A picture.
+    pub image: bool,
+}
+
+impl Media {
+    /// Looks at a string, its quotes included.
+    fn see(&mut self, text: &[u8]) {
+        match text {
+            b"\"input_audio\"" => self.audio = true,
+            b"\"file\"" | b"\"document\"" => self.file = true,
+            b"\"image\"" | b"\"image_url\"" => self.image = true,
+            _ => {}
+        }
+    }
+}
+
+/// The longest string that [`Media`] looks at, its quotes included.
+const LONGEST_MEDIA: usize = "\"input_audio\"".len();
 
 /// Why a body is not a JSON object that can be looked into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,16 +93,23 @@ pub enum PeekError {
 /// When it is not one JSON object, or nested too deep.
 pub fn peek(body: &[u8]) -> Result<Peek, PeekError> {
     let mut peek = Peek { empty: true, ..Peek::default() };
-    scan(body, &mut |key, _, value| {
+    let mut media = Media::default();
+    scan(body, &mut media, &mut |key, _, value| {
         peek.empty = false;
-        match key {
-            b"model" => peek.model = Some(value),
-            b"stream" => peek.stream = Some(value),
-            b"stream_options" => peek.stream_options = Some(value),
-            _ => {}
-        }
+        let place = match key {
+            b"model" => &mut peek.model,
+            b"stream" => &mut peek.stream,
+            b"stream_options" => &mut peek.stream_options,
+            b"tools" | b"functions" => &mut peek.tools,
+            b"parallel_tool_calls" => &mut peek.parallel_tools,
+            b"response_format" | b"output_config" | b"output_format" => &mut peek.format,
+            b"reasoning_effort" | b"thinking" => &mut peek.reasoning,
+            b"max_tokens" | b"max_completion_tokens" => &mut peek.output_tokens,
+            _ => return,
+        };
+        *place = Some(value);
     })
-    .map(|open| Peek { open, ..peek })
+    .map(|open| Peek { open, media, ..peek })
 }
 
 /// The text of `model`; `None` when it is missing or no string.
@@ -109,7 +155,7 @@ pub fn ask_usage(body: &[u8], peek: &Peek) -> Option<Edit> {
     }
     let mut inside = None;
     let mut empty = true;
-    let opened = scan(options, &mut |key, _, value| {
+    let opened = scan(options, &mut Media::default(), &mut |key, _, value| {
         empty = false;
         if key == b"include_usage" {
             inside = Some(value);
@@ -178,7 +224,7 @@ pub fn override_fields(
         set.iter().map(|(name, _)| name).chain(remove).any(|name| name.as_bytes() == key)
     };
     let mut fields: Vec<Range<usize>> = Vec::new();
-    scan(body, &mut |key, from, value| {
+    scan(body, &mut Media::default(), &mut |key, from, value| {
         if !gone(key) {
             fields.push(from..value.end);
         }
@@ -208,7 +254,7 @@ pub fn rewrite(
     edit: impl FnOnce(&mut Vec<Value>) -> bool,
 ) -> Option<Bytes> {
     let mut found = None;
-    scan(body, &mut |key, _, value| {
+    scan(body, &mut Media::default(), &mut |key, _, value| {
         if key == field.as_bytes() {
             found = Some(value);
         }
@@ -230,7 +276,7 @@ pub fn rewrite(
 type See<'a> = dyn FnMut(&[u8], usize, Range<usize>) + 'a;
 
 /// Shows each top-level field, and gives the offset just after the opening brace.
-fn scan(body: &[u8], see: &mut See<'_>) -> Result<usize, PeekError> {
+fn scan(body: &[u8], media: &mut Media, see: &mut See<'_>) -> Result<usize, PeekError> {
     let mut at = space(body, 0);
     if body.get(at) != Some(&b'{') {
         return Err(PeekError::Malformed(at));
@@ -250,7 +296,7 @@ fn scan(body: &[u8], see: &mut See<'_>) -> Result<usize, PeekError> {
             return Err(PeekError::Malformed(colon));
         }
         let from = space(body, colon + 1);
-        let to = value(body, from)?;
+        let to = value(body, from, media)?;
         let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
         if inner.contains(&b'\\') {
             let key: String =
@@ -303,10 +349,10 @@ fn string(body: &[u8], at: usize) -> Result<usize, PeekError> {
 }
 
 /// The end of the value that begins at `at`.
-fn value(body: &[u8], at: usize) -> Result<usize, PeekError> {
+fn value(body: &[u8], at: usize, media: &mut Media) -> Result<usize, PeekError> {
     match body.get(at) {
         Some(b'"') => string(body, at),
-        Some(b'{' | b'[') => nested(body, at),
+        Some(b'{' | b'[') => nested(body, at, media),
         Some(b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
             let rest = body.get(at..).unwrap_or_default();
             let plain = rest.iter().take_while(
@@ -319,7 +365,7 @@ fn value(body: &[u8], at: usize) -> Result<usize, PeekError> {
 }
 
 /// The end of the object or array that begins at `at`: brackets must match, strings are skipped.
-fn nested(body: &[u8], at: usize) -> Result<usize, PeekError> {
+fn nested(body: &[u8], at: usize, media: &mut Media) -> Result<usize, PeekError> {
     // One bit a level: whether it is an object. The outermost object is a level too.
     let mut kinds: u128 = 0;
     let mut depth = 0;
@@ -327,7 +373,11 @@ fn nested(body: &[u8], at: usize) -> Result<usize, PeekError> {
     while let Some(byte) = body.get(from) {
         match byte {
             b'"' => {
-                from = string(body, from)?;
+                let to = string(body, from)?;
+                if to - from <= LONGEST_MEDIA {
+                    media.see(body.get(from..to).unwrap_or_default());
+                }
+                from = to;
                 continue;
             }
             b'{' | b'[' => {

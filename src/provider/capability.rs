@@ -55,13 +55,22 @@ impl Capability {
 }
 
 /// A set of capabilities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct Capabilities(u16);
 
 impl Capabilities {
+    /// The empty set.
+    pub const NONE: Self = Self(0);
+
     /// Whether it has one.
     pub const fn contains(self, one: Capability) -> bool {
         self.0 & one.bit() != 0
+    }
+
+    /// Whether it has none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
     /// Adds one.
@@ -73,6 +82,29 @@ impl Capabilities {
     pub fn without(self, other: Self) -> impl Iterator<Item = Capability> {
         let left = Self(self.0 & !other.0);
         Capability::ALL.into_iter().filter(move |one| left.contains(*one))
+    }
+}
+
+/// What is known of a model's abilities. What nobody knows is taken as able: a wrong refusal of ours
+/// would be worse than one of the provider's.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default)]
+pub struct Ability {
+    /// What it can do, where somebody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Capabilities>,
+    /// Tokens that a request and its answer may have together, where somebody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context_tokens: Option<u64>,
+    /// Tokens that an answer may have, where somebody knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output_tokens: Option<u64>,
+}
+
+impl Ability {
+    /// What is needed and known to be missing, sorted.
+    pub fn lacks(self, needs: Capabilities) -> impl Iterator<Item = Capability> {
+        needs.without(self.capabilities.unwrap_or(needs))
     }
 }
 

@@ -10,7 +10,7 @@ mod money;
 mod pricing;
 
 pub use self::{
-    capability::{Capabilities, Capability},
+    capability::{Ability, Capabilities, Capability},
     money::{NanoDollars, Price},
     pricing::{Above, Cost, Pricing, Rate, Rates},
 };

@@ -13,6 +13,7 @@ use super::{
     attempt::{Answer, Failed},
     error::{NoAnswer, Tried},
     facts::Chat,
+    needs::{asked_by, needs},
     outbound::Unsendable,
     race::{Common, Ended, Grounded, Launched, launch, race},
     retry::{self, Allowance, Failure, Next, Progress},
@@ -22,15 +23,14 @@ use super::{
 use crate::{
     dialect::{ErrorClass, Loss, Refusal, View},
     observe::HedgeResult,
-    select::{self, Ask, Flight, Lane, Pick, Targets, hedge_after},
+    select::{
+        self, Ask, BYTES_A_TOKEN, Flight, Lane, LeftOut, Pick, Targets, Verdict, hedge_after,
+    },
     table::{Key, Route, Target},
 };
 
 /// How soon a failure must have come to be one that is gone at once.
 const QUICK: Duration = Duration::from_secs(1);
-
-/// About how many bytes of a request make a token, the JSON around the text included.
-const BYTES_A_TOKEN: usize = 5;
 
 /// How many output tokens are expected.
 const OUTPUT_TOKENS: u32 = 256;
@@ -75,8 +75,15 @@ pub async fn serve(
     view: &View,
     ledger: &mut Ledger,
 ) -> Result<Served, NoAnswer> {
-    let common =
-        Common { worker, route, handles, chat, view, ask: ask(chat), arrived: ledger.arrived() };
+    let common = Common {
+        worker,
+        route,
+        handles,
+        chat,
+        view,
+        ask: ask(chat, route),
+        arrived: ledger.arrived(),
+    };
     let mut story = Story::default();
     let mut again: Option<Pick> = None;
     let mut under_way: Option<Launched<'_>> = None;
@@ -148,7 +155,35 @@ pub async fn serve(
     if story.hedge.is_some() {
         ledger.hedged(HedgeResult::Neither);
     }
+    if story.tried.is_empty() {
+        story.refused.extend(incapable(common));
+    }
     Err(story.end())
+}
+
+/// The targets that cannot do what the request needs, with what they lack.
+fn incapable(common: Common<'_>) -> Vec<(Arc<str>, Refusal)> {
+    let Common { route, chat, ask, .. } = common;
+    let found = select::consider(targets(common), &ask, &select::Tried::default(), common.arrived);
+    let told = found.candidates.iter().zip(&route.targets).filter_map(|(one, target)| {
+        let (field, message) = match one.verdict {
+            Verdict::LeftOut(LeftOut::Incapable(missing)) => {
+                let message = format!("model {} has no {}", target.model, missing.as_str());
+                (asked_by(missing), message)
+            }
+            Verdict::LeftOut(LeftOut::TooLong { tokens, context }) => (
+                "messages",
+                format!(
+                    "about {tokens} tokens are more than the {context} that model {} takes",
+                    target.model
+                ),
+            ),
+            Verdict::LeftOut(_) | Verdict::Eligible { .. } => return None,
+        };
+        let refusal = Refusal::at(chat.api.client().own_name(field), message);
+        Some((Arc::clone(&target.name), refusal))
+    });
+    told.collect()
 }
 
 impl Story {
@@ -230,10 +265,17 @@ fn hedge<'a>(
 
 /// What the choice must know of a request. Tokens are guessed by the bytes: the choice compares
 /// targets, and all of them get the same guess.
-pub fn ask(chat: &Chat) -> Ask {
+pub fn ask(chat: &Chat, route: &Route) -> Ask {
     let lane = if chat.stream { Lane::Streamed } else { Lane::Whole };
-    let input_tokens = u32::try_from(chat.body.len() / BYTES_A_TOKEN).unwrap_or(u32::MAX);
-    Ask { lane, input_tokens, output_tokens: OUTPUT_TOKENS }
+    let needs = needs(chat, route.targets.iter().map(|target| target.ability));
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an estimate"
+    )]
+    let input_tokens = (chat.body.len() as f32 / BYTES_A_TOKEN) as u32;
+    Ask { lane, input_tokens, output_tokens: OUTPUT_TOKENS, needs }
 }
 
 /// Notes an answer, and lets the attempt go that it overtook.

@@ -15,6 +15,7 @@ pub mod feed;
 pub mod head;
 pub mod headers;
 pub mod listener;
+pub mod needs;
 pub mod outbound;
 pub mod race;
 pub mod relay;

@@ -106,12 +106,11 @@ async fn chat(
     body: Bytes,
     mut ledger: Ledger,
 ) -> Response<Body> {
-    let size = body.len();
     let chat = match Chat::read(api, headers, body) {
         Ok(chat) => chat,
         Err(refused) => return reject(api, &refused, Outcome::ClientError, ledger),
     };
-    ledger.chat(&chat.model, chat.stream, size);
+    ledger.chat(&chat);
     let Some((at, route)) = bound
         .table
         .position(api, &chat.model, &chat.headers, known.caller())

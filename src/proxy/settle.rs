@@ -10,9 +10,12 @@ use std::{fmt::Write, rc::Rc, sync::Arc, time::Duration};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::state::{RouteHandles, Worker};
+use super::{
+    facts::Chat,
+    state::{RouteHandles, Worker},
+};
 use crate::{
-    dialect::{Api, Usage},
+    dialect::{Api, Usage, peek::Media},
     observe::{
         AttemptOutcome, CostKind, HedgeResult, Line, Outcome, TargetCells, TokenKind, Unpriced,
         Waste, cells::Cell,
@@ -37,6 +40,8 @@ pub struct Ledger {
     model: String,
     status: u16,
     bytes_in: u64,
+    /// Whether these are text alone, so that they tell how long a token is.
+    text_alone: bool,
     bytes_out: u64,
     /// Every attempt so far, as in `x-trunkline-attempts`.
     attempts: String,
@@ -87,6 +92,7 @@ impl Ledger {
             model: String::new(),
             status: 0,
             bytes_in: 0,
+            text_alone: false,
             bytes_out: 0,
             attempts: String::new(),
             tries: 0,
@@ -132,10 +138,11 @@ impl Ledger {
     }
 
     /// Notes what a chat asks for.
-    pub fn chat(&mut self, model: &str, stream: bool, bytes: usize) {
-        self.model = super::admit::bounded(model);
-        self.stream = stream;
-        self.bytes_in = bytes as u64;
+    pub fn chat(&mut self, chat: &Chat) {
+        self.model = super::admit::bounded(&chat.model);
+        self.stream = chat.stream;
+        self.bytes_in = chat.body.len() as u64;
+        self.text_alone = chat.peek.media == Media::default();
     }
 
     /// Notes the route that serves: from here on the request is in flight there.
@@ -320,7 +327,12 @@ impl Ledger {
     fn land(&mut self, outcome: Outcome, now: Instant) {
         let Some(mut flight) = self.flight.take() else { return };
         match outcome {
-            Outcome::Ok => flight.finished(self.usage.map_or(0, |usage| usage.output), now),
+            Outcome::Ok => {
+                if let Some(usage) = self.usage.filter(|_| self.text_alone) {
+                    flight.measured(self.bytes_in, usage.input, now);
+                }
+                flight.finished(self.usage.map_or(0, |usage| usage.output), now);
+            }
             Outcome::Truncated | Outcome::UpstreamError | Outcome::Timeout => {
                 flight.broke(now, self.worker.random());
             }

@@ -4,8 +4,10 @@
 //! random number and changes nothing. What it says, in this order:
 //!
 //! 1. A target is left out that is drained, was tried for this request, or has no key that is free;
-//!    that is failing (its breaker is open); that is silent (what it owes is later than usual).
-//! 2. The lowest tier with a target left serves.
+//!    whose model cannot do what the request needs; that is failing (its breaker is open); that is
+//!    silent (what it owes is later than usual).
+//! 2. The lowest tier with a target left serves; of it, those that do all of what was asked for while
+//!    there is one.
 //! 3. Of these, those that miss the SLO are left out while one holds it. When none does, the SLO is
 //!    relaxed part by part, in the order of [`SloPart::ORDER`], until one holds what is left.
 //! 4. The rest get a score, lower is better, and those far behind the fastest are left out where
@@ -20,10 +22,14 @@ use super::{
     RouteKeys, Tried,
     breaker::Admit,
     health::{Health, Lane, Reading},
+    needs::{self, Needs},
     score::score,
     soonest,
 };
-use crate::table::{Route, Slo, Strategy, Target};
+use crate::{
+    provider::Capability,
+    table::{Route, Slo, Strategy, Target},
+};
 
 /// So many usual times late, all waiting requests together, and a target is silent.
 const SILENT: f32 = 2.0;
@@ -54,6 +60,8 @@ pub struct Ask {
     pub input_tokens: u32,
     /// The output tokens to expect.
     pub output_tokens: u32,
+    /// What it needs of a model.
+    pub needs: Needs,
 }
 
 /// A target as a request sees it.
@@ -95,8 +103,12 @@ pub enum LeftOut {
     },
     /// Its weight is 0.
     Drained,
+    /// Its model does less of what was asked for than another one of its tier.
+    FallsShort,
     /// A lower tier serves.
     HigherTier,
+    /// Its model cannot do what the request needs.
+    Incapable(Capability),
     /// All its keys rest.
     KeysRest {
         /// When the first of them is free.
@@ -110,6 +122,13 @@ pub enum LeftOut {
     Silent,
     /// It is far slower than the fastest.
     Slow,
+    /// The request is longer than its model's context.
+    TooLong {
+        /// The request's tokens, estimated.
+        tokens: u64,
+        /// The tokens of the context.
+        context: u64,
+    },
     /// It was tried for this request.
     Tried,
 }
@@ -195,6 +214,7 @@ pub fn consider(targets: Targets<'_>, ask: &Ask, tried: &Tried, now: Instant) ->
             one.verdict = Verdict::LeftOut(LeftOut::HigherTier);
         }
     }
+    prefer_able(targets, &ask.needs, &mut found);
     let strategy = targets.route.choosing.strategy;
     if strategy != Strategy::Weighted {
         hold_slo(targets, ask, now, &mut found);
@@ -237,6 +257,9 @@ fn hard(
     if tried.has_target(at) {
         return Err(LeftOut::Tried);
     }
+    if let Some(why) = needs::lacks(&ask.needs, target.ability, health) {
+        return Err(why);
+    }
     let (free, _) = soonest(target, keys, tried, now).ok_or(LeftOut::NoKey)?;
     if free > now {
         return Err(LeftOut::KeysRest { until: free });
@@ -254,6 +277,22 @@ fn hard(
     #[expect(clippy::cast_precision_loss, reason = "at most 1000")]
     let weight = target.weight as f32;
     Ok((reading, weight * share))
+}
+
+/// Leaves out what falls short of the request, as long as something of its tier does not.
+fn prefer_able(targets: Targets<'_>, needs: &Needs, found: &mut Considered) {
+    if needs.better.is_empty() && needs.output_tokens.is_none() {
+        return;
+    }
+    let short = |one: &Candidate| {
+        let target = targets.route.targets.get(one.at);
+        target.is_some_and(|target| needs::falls_short(needs, target.ability))
+    };
+    if found.candidates.iter().any(|one| one.is_eligible() && !short(one)) {
+        for one in found.candidates.iter_mut().filter(|one| one.is_eligible() && short(one)) {
+            one.verdict = Verdict::LeftOut(LeftOut::FallsShort);
+        }
+    }
 }
 
 /// Leaves out what misses the SLO, as long as something holds it.

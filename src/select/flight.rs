@@ -17,6 +17,9 @@ use crate::table::CircuitBreaker;
 /// How the time of each further token is followed.
 const PER_TOKEN: Pace = Pace { rise: 0.1, fall: 0.1, tau: 30.0 };
 
+/// Text of one kind follows text of another: the mean of the last few hundred requests.
+const BYTES_A_TOKEN: Pace = Pace { rise: 0.02, fall: 0.02, tau: 3600.0 };
+
 /// How success is followed: bad news no faster than good.
 const SUCCESS: Pace = Pace { rise: 0.1, fall: 0.1, tau: 30.0 };
 
@@ -134,6 +137,16 @@ impl Flight {
             #[expect(clippy::cast_precision_loss, reason = "a time of seconds")]
             let took = now.saturating_sub(self.begun) as f32 / 1e3;
             self.health.per_token.add(took / thousands(after_first) / 1e3, tick(now), PER_TOKEN);
+        }
+    }
+
+    /// The provider has told how many tokens a request of so many bytes of text was.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    pub fn measured(&mut self, bytes: u64, tokens: u64, now: Instant) {
+        // Of a short request most is not the client's text.
+        if tokens >= 200 {
+            let now = tick(self.health.millis(now));
+            self.health.bytes_a_token.add(bytes as f32 / tokens as f32, now, BYTES_A_TOKEN);
         }
     }
 

@@ -69,6 +69,8 @@ pub struct Health {
     whole: OnceLock<Box<Times>>,
     pub(super) per_token: Average,
     pub(super) success: Average,
+    /// Bytes of a request that make a token of its model.
+    pub(super) bytes_a_token: Average,
     pub(super) in_flight: AtomicU32,
     pub(super) breaker: Breaker,
     /// When a slow target was last probed (milliseconds, 40 bits), and how often in vain.
@@ -101,6 +103,7 @@ impl Health {
             whole: OnceLock::new(),
             per_token: Average::default(),
             success: Average::default(),
+            bytes_a_token: Average::default(),
             in_flight: AtomicU32::new(0),
             breaker: Breaker::new(),
             probed: AtomicU64::new(0),
@@ -140,6 +143,11 @@ impl Health {
             waiting: times.map_or(0, |times| times.waiting.load(Ordering::Relaxed)),
             in_flight: self.in_flight.load(Ordering::Relaxed),
         }
+    }
+
+    /// How many bytes of a request made a token lately.
+    pub(super) fn bytes_a_token(&self) -> Option<f32> {
+        self.bytes_a_token.value()
     }
 
     /// Of the first tokens seen lately, how many came within the limit, and how many there were.

@@ -19,6 +19,7 @@ mod flight;
 mod health;
 mod hedge;
 mod keys;
+mod needs;
 mod outstanding;
 mod score;
 mod states;
@@ -36,6 +37,7 @@ pub use self::{
     health::{Health, Lane, Reading},
     hedge::{HedgeBudget, hedge_after},
     keys::{KeyState, KeyStates},
+    needs::{BYTES_A_TOKEN, Needs},
     states::Healths,
 };
 use crate::table::{Strategy, Target};
@@ -170,10 +172,13 @@ fn probe(
                     && health.claim_slow(ask.lane, millis, policy)
             }
             LeftOut::Drained
+            | LeftOut::FallsShort
             | LeftOut::HigherTier
+            | LeftOut::Incapable(_)
             | LeftOut::KeysRest { .. }
             | LeftOut::NoKey
             | LeftOut::Silent
+            | LeftOut::TooLong { .. }
             | LeftOut::Tried => false,
         };
         claimed.then_some(one.at)
@@ -247,9 +252,13 @@ fn last_resort(
         let until = match why {
             LeftOut::Silent | LeftOut::Slow | LeftOut::MissesSlo(_) => now,
             LeftOut::CircuitOpen { until } | LeftOut::KeysRest { until } => until,
-            LeftOut::Drained | LeftOut::HigherTier | LeftOut::NoKey | LeftOut::Tried => {
-                return None;
-            }
+            LeftOut::Drained
+            | LeftOut::FallsShort
+            | LeftOut::HigherTier
+            | LeftOut::Incapable(_)
+            | LeftOut::NoKey
+            | LeftOut::TooLong { .. }
+            | LeftOut::Tried => return None,
         };
         let target = targets.route.targets.get(one.at)?;
         let (_, key) = soonest(target, targets.keys.get(one.at)?, tried, now)?;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     dialect::Traits,
-    provider,
+    provider::{self, Capability},
     table::{
         Access, Choosing, Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId,
         Overrides, Route, Secret, Table, Timeouts,
@@ -42,6 +42,7 @@ fn target(name: &str, tier: u8, weight: u32, keys: &[(&str, u32)]) -> Arc<Target
         credential: Arc::new(Credential { id, provider, endpoint, keys }),
         model: "m".into(),
         traits: Traits::default(),
+        ability: provider::Ability::default(),
         pricing: None,
         tier,
         weight,
@@ -88,7 +89,8 @@ fn pick(
 ) -> Option<Pick> {
     let healths = Healths::new(now);
     let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
-    let ask = Ask { lane: Lane::Streamed, input_tokens: 100, output_tokens: 100 };
+    let ask =
+        Ask { lane: Lane::Streamed, input_tokens: 100, output_tokens: 100, needs: Needs::NONE };
     choose(Targets { route, keys, health: &health }, &ask, tried, now, random)
 }
 
@@ -105,6 +107,62 @@ fn count(
         *counts.entry((pick.target, pick.key.map(|key| key.at))).or_default() += 1;
     }
     counts
+}
+
+/// A target with a model of these abilities.
+fn able(name: &str, tier: u8, capabilities: &[Capability], context: u64) -> Arc<Target> {
+    let mut target = Arc::unwrap_or_clone(target(name, tier, 1, &[]));
+    target.ability = provider::Ability {
+        capabilities: Some(capabilities.iter().copied().collect()),
+        context_tokens: Some(context),
+        max_output_tokens: Some(1000),
+    };
+    target.model = name.into();
+    Arc::new(target)
+}
+
+#[test]
+fn a_model_that_cannot_serve_the_request_is_never_asked_and_a_lesser_one_only_without_a_better() {
+    use Capability::{Reasoning, Tools, Vision};
+    let now = Instant::now();
+    let (route, keys) = with_keys(
+        vec![
+            able("plain", 0, &[], 1_000),
+            able("tools", 0, &[Tools], 1_000),
+            able("all", 0, &[Reasoning, Tools], 100_000),
+            target("unknown", 1, 1, &[]),
+        ],
+        now,
+    );
+    let healths = Healths::new(now);
+    let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
+    let targets = Targets { route: &route, keys: &keys, health: &health };
+    let served = |must: &[Capability], better: &[Capability], output_tokens, text_bytes| {
+        let needs = Needs {
+            must: must.iter().copied().collect(),
+            better: better.iter().copied().collect(),
+            output_tokens,
+            text_bytes,
+        };
+        let ask = Ask { lane: Lane::Whole, input_tokens: 1, output_tokens: 1, needs };
+        let found = consider(targets, &ask, &Tried::default(), now);
+        let may = found.candidates.iter().filter(|one| one.is_eligible());
+        may.map(|one| &*route.targets[one.at].name).collect::<Vec<_>>()
+    };
+    assert_eq!(served(&[], &[], None, 1), ["plain", "tools", "all"]);
+    assert_eq!(served(&[Tools], &[], None, 1), ["tools", "all"]);
+    assert_eq!(served(&[Tools], &[Reasoning], None, 1), ["all"]);
+    // A higher tier is not asked for what would only be better.
+    assert_eq!(served(&[], &[Capability::ParallelTools], None, 1), ["plain", "tools", "all"]);
+    assert_eq!(served(&[], &[], Some(1001), 1), ["plain", "tools", "all"]);
+    assert_eq!(served(&[], &[], None, 6_000), ["all"]);
+    assert_eq!(served(&[Vision], &[], None, 1), ["unknown"]);
+    // What providers tell of the length of a token counts as soon as it is known.
+    let mut flight =
+        Flight::begin(Arc::clone(&health[2]), route.choosing.breaker, Lane::Whole, 1, false, now);
+    flight.measured(1_000_000, 10_000, now);
+    assert_eq!(served(&[], &[], None, 2_000_000), ["all"]);
+    assert_eq!(served(&[], &[], None, 20_000_000), ["unknown"]);
 }
 
 #[test]

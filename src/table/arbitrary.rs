@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     dialect::{Api, Traits, traits::Thinking},
-    provider::{PROVIDERS, Price, Pricing},
+    provider::{Ability, PROVIDERS, Price, Pricing},
 };
 
 /// What a table is made of, with credentials by name: two of these can be mixed.
@@ -173,6 +173,7 @@ fn target() -> impl Strategy<Value = Target> {
                     keys: Vec::new(),
                 }),
                 model,
+                ability: Ability::default(),
                 pricing,
                 traits: Traits {
                     sampling: flags[0],

@@ -37,7 +37,7 @@ pub use self::{
 };
 use crate::{
     dialect::{Api, Dialect, Traits},
-    provider::{Pricing, Provider},
+    provider::{Ability, Pricing, Provider},
 };
 
 /// One version of the routing table.
@@ -215,6 +215,9 @@ pub struct Target {
     pub model: Arc<str>,
     /// What this model takes and refuses.
     pub traits: Traits,
+    /// What is known of what it can do.
+    #[serde(default)]
+    pub ability: Ability,
     /// What it costs; none where nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pricing: Option<Arc<Pricing>>,

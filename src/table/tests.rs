@@ -151,6 +151,7 @@ fn table(routes: usize) -> Table {
             credential: Arc::clone(&credential),
             model: "gpt".into(),
             traits: Traits::default(),
+            ability: Ability::default(),
             pricing: None,
             tier: 0,
             weight: 1,

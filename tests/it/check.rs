@@ -261,6 +261,26 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
         ),
         (
             route,
+            "/spec/requirements",
+            vec![json!({}), json!({"capabilities": ["Tools", "Vision"], "minContextTokens": 1})],
+            vec![
+                json!({"capabilities": ["Sight"]}),
+                json!({"capabilities": ["Tools", "Tools"]}),
+                json!({"minContextTokens": 0}),
+            ],
+        ),
+        (
+            credential,
+            "/spec/models",
+            vec![json!([]), json!([{"name": "m", "capabilities": [], "contextTokens": 8192}])],
+            vec![
+                json!([{"name": "m", "capabilities": ["Sight"]}]),
+                json!([{"name": "m", "contextTokens": 0}]),
+                json!([{"name": "m"}, {"name": "m"}]),
+            ],
+        ),
+        (
+            route,
             "/spec/hedge",
             vec![json!({}), json!({"after": "300ms", "budgetPercent": 50})],
             vec![json!({"after": "0s"}), json!({"budgetPercent": 0}), json!({"budgetPercent": 51})],

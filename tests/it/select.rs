@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use trunkline::{
     dialect::Traits,
     provider,
-    select::{Ask, Healths, KeyState, KeyStates, Lane, Pick, Targets, Tried, choose},
+    select::{Ask, Healths, KeyState, KeyStates, Lane, Needs, Pick, Targets, Tried, choose},
     table::{
         Access, Choosing, Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId,
         Overrides, Route, Secret, Target, Timeouts,
@@ -47,6 +47,7 @@ fn target(at: usize, (tier, weight, keys): &Row) -> Arc<Target> {
         credential: Arc::new(credential),
         model: "m".into(),
         traits: Traits::default(),
+        ability: provider::Ability::default(),
         pricing: None,
         tier: *tier,
         weight: *weight,
@@ -90,7 +91,8 @@ fn pick(
 ) -> Option<Pick> {
     let healths = Healths::new(now);
     let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
-    let ask = Ask { lane: Lane::Streamed, input_tokens: 100, output_tokens: 100 };
+    let ask =
+        Ask { lane: Lane::Streamed, input_tokens: 100, output_tokens: 100, needs: Needs::NONE };
     choose(Targets { route, keys, health: &health }, &ask, tried, now, random)
 }
 

@@ -104,6 +104,7 @@ impl Facts<'_> {
             | Reason::Duplicate
             | Reason::EndpointNotAllowed
             | Reason::EnvironmentNotAllowed
+            | Reason::Incapable
             | Reason::Invalid
             | Reason::KeyNotFound
             | Reason::KeyTaken
@@ -116,6 +117,7 @@ impl Facts<'_> {
             | Reason::RefNotReadable
             | Reason::ResolvedRefs
             | Reason::SecretNotFound
+            | Reason::TargetsCapable
             | Reason::UnknownField
             | Reason::Unreadable
             | Reason::UnsupportedValue
@@ -193,7 +195,8 @@ impl Facts<'_> {
             };
         let accepted = of(ConditionType::Accepted);
         let resolved = of(ConditionType::ResolvedRefs);
-        [accepted, resolved, Some(programmed), ready].into_iter().flatten().collect()
+        let capable = of(ConditionType::TargetsCapable);
+        [accepted, resolved, capable, Some(programmed), ready].into_iter().flatten().collect()
     }
 
     fn condition(
