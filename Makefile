@@ -1,5 +1,5 @@
 # The two that a newcomer needs are `make run` and `make test`.
-.PHONY: run test test-tools bench test-bench fmt fmt-check lint doc crds catalogue bench-policy bench-operator
+.PHONY: run test test-tools bench test-bench fmt fmt-check lint doc crds image catalogue bench-policy bench-operator
 
 FMT = cargo fmt -- --config imports_granularity=Crate,group_imports=StdExternalCrate
 
@@ -12,6 +12,7 @@ test: fmt-check test-tools lint
 	cargo test
 	$(MAKE) doc
 	tests/sdk/run
+	tests/image/run
 
 # The control plane and the clients of the cluster tests; some ten minutes the first time.
 test-tools:
@@ -44,9 +45,10 @@ doc:
 bench-operator: test-tools
 	cargo test --release --test cluster -- --ignored measure::
 
-# Writes crds/ anew from the types in src/api/.
+# Writes crds/ and charts/trunkline-crds anew from the types in src/api/.
 crds:
 	cargo run --quiet -- crds crds
+	cargo run --quiet -- crds --helm charts/trunkline-crds/templates
 
 # How good the choices are, in simulated time with fixed seeds; a minute, after the build.
 bench-policy:
@@ -55,3 +57,7 @@ bench-policy:
 # Refreshes the built-in prices and capabilities from public data and prints what changed.
 catalogue:
 	catalogue/generate.py
+
+# The container image as an OCI archive in target/image, without a container daemon.
+image:
+	packaging/image

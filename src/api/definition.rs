@@ -12,6 +12,14 @@ use serde_json::Value;
 
 use super::{ModelConsumer, ModelRoute, ProviderCredential};
 
+/// The revision of the schemas, on every definition. Raise it in a release whose operator needs a
+/// field that the one before did not have, together with the annotation in
+/// `charts/trunkline/Chart.yaml`: that chart refuses definitions that are older.
+pub const SCHEMA_REVISION: u32 = 1;
+
+/// The annotation that has it.
+pub const SCHEMA_REVISION_ANNOTATION: &str = "trunkline.dev/schema-revision";
+
 /// The formats that Kubernetes knows among those that the generator writes.
 const KNOWN_FORMATS: [&str; 2] = ["int32", "int64"];
 
@@ -24,18 +32,28 @@ pub fn crds(providers: &[&'static str]) -> Vec<CustomResourceDefinition> {
         }
     }
     let mut crds = vec![ModelRoute::crd(), credential, ModelConsumer::crd()];
-    for root in crds.iter_mut().flat_map(schemas) {
-        tidy(root);
+    for crd in &mut crds {
+        let revision = (SCHEMA_REVISION_ANNOTATION.to_owned(), SCHEMA_REVISION.to_string());
+        crd.metadata.annotations.get_or_insert_default().extend([revision]);
+        schemas(crd).for_each(tidy);
     }
     crds
 }
 
-/// The definitions as YAML, each with its file's name.
+/// The definitions as YAML, each with its file's name. With `kept`, Helm leaves them where they are
+/// when their release is taken away: every object of theirs would go with them.
 ///
 /// # Errors
 /// When the YAML writer fails, which it does not for these types.
-pub fn crds_yaml(providers: &[&'static str]) -> Result<Vec<(String, String)>, serde_yaml::Error> {
-    let write = |crd: CustomResourceDefinition| {
+pub fn crds_yaml(
+    providers: &[&'static str],
+    kept: bool,
+) -> Result<Vec<(String, String)>, serde_yaml::Error> {
+    let write = |mut crd: CustomResourceDefinition| {
+        if kept {
+            let policy = ("helm.sh/resource-policy".to_owned(), "keep".to_owned());
+            crd.metadata.annotations.get_or_insert_default().extend([policy]);
+        }
         let text = serde_yaml::to_string(&crd)?;
         Ok((format!("{}.yaml", crd.spec.names.plural), text))
     };

@@ -32,7 +32,7 @@ pub use self::{
         NamespacesFrom, NoAuth, ProviderCredential, ProviderCredentialSpec,
         ProviderCredentialStatus, SecretKeyRef, TlsSpec,
     },
-    definition::{crds, crds_yaml},
+    definition::{SCHEMA_REVISION, SCHEMA_REVISION_ANNOTATION, crds, crds_yaml},
     pricing::{AboveSpec, ModelSpec, PricingSpec},
     requirements::{CapabilityName, RequirementsSpec},
     route::{

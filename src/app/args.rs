@@ -28,6 +28,8 @@ pub(super) enum Command {
     Proxy(ProxyArgs),
     /// Say which targets a request could go to, and why not to the others
     Explain(ExplainArgs),
+    /// Ask a URL until it answers as expected: for `helm test` and health checks
+    Probe(ProbeArgs),
     /// Serve the manifests of a folder, without Kubernetes
     Run(RunArgs),
     /// Play the providers on loopback
@@ -75,6 +77,21 @@ pub(super) enum Output {
 pub(super) struct CrdsArgs {
     /// The folder
     pub(super) folder: PathBuf,
+    /// As templates of a Helm chart, that keeps them when it is uninstalled
+    #[arg(long)]
+    pub(super) helm: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ProbeArgs {
+    /// `http://HOST[:PORT]/PATH`, or `tcp://HOST:PORT` to ask for no more than a connection
+    pub(super) url: String,
+    /// The status to wait for
+    #[arg(long, default_value_t = 200)]
+    pub(super) status: u16,
+    /// Seconds until it must have come
+    #[arg(long, default_value_t = 30)]
+    pub(super) timeout: u64,
 }
 
 #[derive(Debug, clap::Args)]

@@ -8,6 +8,7 @@ mod explain;
 mod operator;
 mod plane;
 mod price;
+mod probe;
 mod proxy;
 mod run;
 mod sim;
@@ -31,6 +32,7 @@ pub fn main() -> ExitCode {
         Command::Operator(args) => ended(operator::operator(&args)),
         Command::Price(args) => price::price(&args),
         Command::Proxy(args) => ended(proxy::proxy(&args)),
+        Command::Probe(args) => ended(probe::probe(&args)),
         Command::Run(args) => ended(run::run(&args)),
         Command::Sim(args) => ended(sim::simulate(&args)),
     }

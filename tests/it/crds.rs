@@ -12,7 +12,7 @@ use crate::support::schema;
 
 fn generated() -> Vec<(String, String)> {
     let providers: Vec<_> = PROVIDERS.iter().map(|row| row.name).collect();
-    api::crds_yaml(&providers).unwrap()
+    api::crds_yaml(&providers, false).unwrap()
 }
 
 /// Every schema in a definition, with its path.

@@ -6,6 +6,7 @@
 )]
 
 mod architecture;
+mod chart;
 mod check;
 mod codec;
 mod consumers;
