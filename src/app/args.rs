@@ -123,9 +123,12 @@ pub(super) struct ProxyArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ExplainArgs {
-    /// The folder or file with manifests
-    #[arg(short = 'f', long = "filename", value_name = "PATH")]
-    pub(super) path: PathBuf,
+    /// The folder or file with manifests: what a proxy would do that has learned nothing yet
+    #[arg(short = 'f', long = "filename", value_name = "PATH", conflicts_with = "server")]
+    pub(super) path: Option<PathBuf>,
+    /// The admin port of a running proxy, as in `http://127.0.0.1:9090`: what it would do now
+    #[arg(long, value_name = "URL", required_unless_present = "path")]
+    pub(super) server: Option<String>,
     /// The request's body, a JSON file
     #[arg(value_name = "REQUEST")]
     pub(super) request: PathBuf,

@@ -32,7 +32,7 @@ pub(super) fn operator(args: &OperatorArgs) -> Result<(), Failure> {
     let settings = settings(args)?;
     let socket = TcpListener::bind(args.admin_listen)
         .map_err(|error| format!("{} cannot be listened on: {error}", args.admin_listen))?;
-    admin::serve(socket, metrics, readiness.clone(), None)?;
+    admin::serve(socket, metrics, readiness.clone(), admin::More::default())?;
     Builder::new_current_thread().enable_all().build()?.block_on(async {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use hyper::service::service_fn;
 use rustls::RootCertStore;
 use tokio::{
@@ -24,7 +25,7 @@ use tokio::{
 use super::{
     Failure,
     args::{LogFormat, ServeArgs},
-    environment,
+    environment, explain,
 };
 use crate::{
     observe::{
@@ -88,7 +89,10 @@ impl Plane {
         state: Option<admin::State>,
     ) -> Result<Running, Failure> {
         let Self { metrics, readiness, tables } = self;
-        admin::serve(ports.admin, metrics.clone(), readiness.clone(), state)?;
+        let explained = tables.clone();
+        let explain: admin::Explain = Arc::new(move |query, body| explained.explain(query, body));
+        let more = admin::More { state, explain: Some(explain) };
+        admin::serve(ports.admin, metrics.clone(), readiness.clone(), more)?;
         let (log, writer) = access_log_of(&args.access_log, &metrics)?;
         let tls = tls(args)?;
         let (trigger, drain) = drain::channel();
@@ -135,6 +139,12 @@ impl Tables {
         self.shared.retain(table);
         self.metrics.retain(&lives_in(table));
         tracing::info!(revision, routes, "a new routing table is in use");
+    }
+
+    /// What a request would meet now, as JSON.
+    fn explain(&self, query: &str, body: Bytes) -> Result<String, String> {
+        let Shared { keys, healths, .. } = &*self.shared;
+        explain::answer(&self.current(), (keys, healths), query, body)
     }
 
     /// Every model of every credential, and whether it is left alone.

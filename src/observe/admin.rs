@@ -1,13 +1,14 @@
-//! The admin port: `/metrics`, `/healthz`, `/readyz`, and `/internal/state` for whoever knows the token.
+//! The admin port: `/metrics`, `/healthz`, `/readyz`, `/internal/explain`, and `/internal/state` for
+//! whoever knows the token.
 //!
 //! It has a thread and a runtime of its own, so that neither a slow scrape can delay a request nor a
 //! busy worker a probe.
 
-use std::{convert::Infallible, io, net::TcpListener, sync::Arc, thread};
+use std::{convert::Infallible, fmt, io, net::TcpListener, sync::Arc, thread};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
@@ -17,16 +18,40 @@ use super::{Metrics, Readiness};
 /// `Bearer `; `None` for anybody else.
 pub type State = Arc<dyn Fn(&[u8]) -> Option<String> + Send + Sync>;
 
+/// Makes the JSON of `/internal/explain` of a query and a request's body, or says why there is none.
+pub type Explain = Arc<dyn Fn(&str, Bytes) -> Result<String, String> + Send + Sync>;
+
+/// The longest request that is explained.
+const MOST_EXPLAINED: usize = 1 << 20;
+
+/// What the pages are made of besides metrics and readiness; what is not there is not found.
+#[derive(Clone, Default)]
+pub struct More {
+    /// `GET /internal/state`.
+    pub state: Option<State>,
+    /// `POST /internal/explain`.
+    pub explain: Option<Explain>,
+}
+
+impl fmt::Debug for More {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { state, explain } = self;
+        f.debug_struct("More")
+            .field("state", &state.is_some())
+            .field("explain", &explain.is_some())
+            .finish()
+    }
+}
+
 /// What the pages are made of.
 #[derive(Clone)]
 struct Pages {
     metrics: Metrics,
     readiness: Readiness,
-    state: Option<State>,
+    more: More,
 }
 
-/// Serves the admin port on a thread of its own for as long as the process lives. Without a `state`
-/// there is no `/internal/state`.
+/// Serves the admin port on a thread of its own for as long as the process lives.
 ///
 /// # Errors
 /// When the socket or the thread cannot be set up.
@@ -34,9 +59,9 @@ pub fn serve(
     listener: TcpListener,
     metrics: Metrics,
     readiness: Readiness,
-    state: Option<State>,
+    more: More,
 ) -> io::Result<()> {
-    let pages = Pages { metrics, readiness, state };
+    let pages = Pages { metrics, readiness, more };
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name("admin".to_owned()).spawn(move || {
@@ -62,10 +87,8 @@ async fn accept(listener: TcpListener, pages: Pages) {
         let pages = pages.clone();
         tokio::spawn(async move {
             let answer = |request: Request<Incoming>| {
-                let shown = request.headers().get(header::AUTHORIZATION);
-                let shown = shown.map(HeaderValue::as_bytes);
-                let response = pages.respond(request.method(), request.uri().path(), shown);
-                async { Ok::<_, Infallible>(response) }
+                let pages = pages.clone();
+                async move { Ok::<_, Infallible>(pages.answer(request).await) }
             };
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -83,6 +106,24 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
 
 impl Pages {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        if let (&Method::POST, "/internal/explain", Some(explain)) =
+            (&head.method, head.uri.path(), &self.more.explain)
+        {
+            let told = match Limited::new(body, MOST_EXPLAINED).collect().await {
+                Ok(body) => explain(head.uri.query().unwrap_or_default(), body.to_bytes()),
+                Err(error) => Err(format!("the request cannot be read: {error}")),
+            };
+            return match told {
+                Ok(json) => response(StatusCode::OK, JSON, json),
+                Err(why) => response(StatusCode::BAD_REQUEST, PROMETHEUS, why + "\n"),
+            };
+        }
+        let shown = head.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        self.respond(&head.method, head.uri.path(), shown)
+    }
+
     fn respond(
         &self,
         method: &Method,
@@ -90,7 +131,7 @@ impl Pages {
         authorization: Option<&[u8]>,
     ) -> Response<Full<Bytes>> {
         let plain = |status, text: &str| (status, PROMETHEUS, text.to_owned());
-        let (status, kind, text) = match (path, &self.state) {
+        let (status, kind, text) = match (path, &self.more.state) {
             _ if *method != Method::GET && *method != Method::HEAD => {
                 plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
             }
@@ -114,11 +155,15 @@ impl Pages {
             }
             _ => plain(StatusCode::NOT_FOUND, "/metrics, /healthz and /readyz are here\n"),
         };
-        let mut response = Response::new(Full::new(Bytes::from(text)));
-        *response.status_mut() = status;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        response
+        response(status, kind, text)
     }
+}
+
+fn response(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
 }
 
 #[cfg(test)]
@@ -128,7 +173,7 @@ mod tests {
     #[test]
     fn nothing_but_the_three_pages_is_served() {
         let (metrics, readiness) = (Metrics::new().unwrap(), Readiness::default());
-        let pages = Pages { metrics, readiness: readiness.clone(), state: None };
+        let pages = Pages { metrics, readiness: readiness.clone(), more: More::default() };
         let status = |method: Method, path| pages.respond(&method, path, None).status().as_u16();
         assert_eq!(status(Method::GET, "/metrics"), 200);
         assert_eq!(status(Method::HEAD, "/healthz"), 200);
@@ -146,7 +191,7 @@ mod tests {
     fn the_state_is_for_whoever_shows_the_token() {
         let state: State = Arc::new(|shown| (shown == b"t0ken").then(|| "{}".to_owned()));
         let (metrics, readiness) = (Metrics::new().unwrap(), Readiness::default());
-        let pages = Pages { metrics, readiness, state: Some(state) };
+        let pages = Pages { metrics, readiness, more: More { state: Some(state), explain: None } };
         let status = |shown: Option<&[u8]>| {
             pages.respond(&Method::GET, "/internal/state", shown).status().as_u16()
         };

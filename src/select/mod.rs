@@ -40,7 +40,7 @@ pub use self::{
     needs::{BYTES_A_TOKEN, Needs},
     states::Healths,
 };
-use crate::table::{Strategy, Target};
+use crate::table::{Choosing, Strategy, Target};
 
 /// How likely a request is to probe a slow target once that is due: with little traffic, one request
 /// of ten, not each of them.
@@ -185,58 +185,78 @@ fn probe(
     })
 }
 
-/// Draws one of those that may serve: by weight alone, or the better of two that are drawn by weight
-/// from those that the strategy finds equally good. The better of two, not the best of all: what is
-/// known is a little old, and everybody running to the best one would make it the worst.
+/// A target that the strategy finds as good as the best.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Equal {
+    /// Which of `route.targets`.
+    pub at: usize,
+    score: f32,
+    speed: f32,
+    weight: f32,
+}
+
+/// Those that the strategy finds equally good: one of them serves.
+pub fn equals(choosing: &Choosing, found: &Considered) -> SmallVec<[Equal; 8]> {
+    let eligible = found.candidates.iter().filter_map(|one| match one.verdict {
+        Verdict::Eligible { score, speed, weight } => {
+            Some(Equal { at: one.at, score, speed, weight })
+        }
+        Verdict::LeftOut(_) => None,
+    });
+    let mut equals: SmallVec<[Equal; 8]> = eligible.collect();
+    match choosing.strategy {
+        // Speed and load are in the score themselves, so all of them take part.
+        Strategy::Weighted | Strategy::Fastest | Strategy::LeastBusy => {}
+        Strategy::Balanced(_) | Strategy::Cheapest => {
+            let best = equals.iter().map(|one| one.score).fold(f32::INFINITY, f32::min);
+            let worst = best * tolerance(choosing);
+            equals.retain(|one| one.score <= worst);
+        }
+    }
+    equals
+}
+
+/// So many times worse is still as good.
+#[expect(clippy::cast_precision_loss, reason = "a percentage")]
+fn tolerance(choosing: &Choosing) -> f32 {
+    1.0 + choosing.tolerance_percent as f32 / 100.0
+}
+
+/// Draws one of those that the strategy finds equally good: by weight alone, or the better of two that
+/// are drawn by weight. The better of two, not the best of all: what is known is a little old, and
+/// everybody running to the best one would make it the worst.
 fn draw(
     targets: Targets<'_>,
     found: &Considered,
     random: &mut dyn FnMut() -> f64,
 ) -> Option<usize> {
     let choosing = &targets.route.choosing;
-    #[expect(clippy::cast_precision_loss, reason = "a percentage")]
-    let tolerance = 1.0 + choosing.tolerance_percent as f32 / 100.0;
-    let scores = found.candidates.iter().filter_map(|one| match one.verdict {
-        Verdict::Eligible { score, speed, weight } => Some((one.at, score, speed, weight)),
-        Verdict::LeftOut(_) => None,
-    });
-    let scores: SmallVec<[_; 8]> = scores.collect();
-    let worst = match choosing.strategy {
-        Strategy::Weighted => {
-            let weights: SmallVec<[(usize, f32); 8]> =
-                scores.iter().map(|(at, .., weight)| (*at, *weight)).collect();
-            return by_weight(&weights, random);
-        }
-        // Speed and load are in the score themselves, so all of them take part.
-        Strategy::Fastest | Strategy::LeastBusy => f32::INFINITY,
-        Strategy::Balanced(_) | Strategy::Cheapest => {
-            scores.iter().map(|(_, score, ..)| *score).fold(f32::INFINITY, f32::min) * tolerance
-        }
+    let equals = equals(choosing, found);
+    let weights = |without: Option<usize>| {
+        let rows = equals.iter().enumerate().filter(|(index, _)| Some(*index) != without);
+        rows.map(|(index, one)| (index, one.weight)).collect::<SmallVec<[(usize, f32); 8]>>()
     };
-    let equals = scores.iter().enumerate().filter(|(_, (_, score, ..))| *score <= worst);
-    let mut equals: SmallVec<[(usize, f32); 8]> =
-        equals.map(|(index, (.., weight))| (index, *weight)).collect();
-    let first = by_weight(&equals, random)?;
-    equals.retain(|(index, _)| *index != first);
-    let (at, score, speed, weight) = scores.get(first)?;
-    let Some((other, other_score, other_speed, other_weight)) =
-        by_weight(&equals, random).and_then(|second| scores.get(second))
-    else {
-        return Some(*at);
+    let first = by_weight(&weights(None), random)?;
+    let one = equals.get(first)?;
+    if choosing.strategy == Strategy::Weighted {
+        return Some(one.at);
+    }
+    let second = by_weight(&weights(Some(first)), random);
+    let Some(other) = second.and_then(|second| equals.get(second)) else {
+        return Some(one.at);
     };
     let (own, others) = match choosing.strategy {
-        Strategy::LeastBusy => (score, *other_score),
+        Strategy::LeastBusy => (one.score, other.score),
         Strategy::Balanced(_) | Strategy::Cheapest | Strategy::Fastest | Strategy::Weighted => {
-            (speed, *other_speed)
+            (one.speed, other.speed)
         }
     };
     // Of two that hardly differ, the one with less to do: that spreads better than noise.
-    let hardly = others <= own * tolerance && *own <= others * tolerance;
-    let busy =
-        |at: usize, weight: f32| found.candidates.get(at).map_or(0.0, |one| one.busy(weight));
-    let better =
-        if hardly { busy(*other, *other_weight) < busy(*at, *weight) } else { others < *own };
-    Some(if better { *other } else { *at })
+    let tolerance = tolerance(choosing);
+    let hardly = others <= own * tolerance && own <= others * tolerance;
+    let busy = |one: &Equal| found.candidates.get(one.at).map_or(0.0, |row| row.busy(one.weight));
+    let better = if hardly { busy(other) < busy(one) } else { others < own };
+    Some(if better { other.at } else { one.at })
 }
 
 /// The least bad of targets that may not serve: one that is silent or slow before one whose key

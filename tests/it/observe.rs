@@ -185,7 +185,7 @@ fn the_admin_port_serves_three_pages_and_says_what_it_waits_for() {
     let at = listener.local_addr().unwrap();
     let readiness = Readiness::default();
     let waiting = readiness.wait_for("routing table");
-    admin::serve(listener, used(), readiness.clone(), None).unwrap();
+    admin::serve(listener, used(), readiness.clone(), admin::More::default()).unwrap();
 
     let (status, text) = ask(at, "GET", "/metrics");
     assert_eq!(status, 200);

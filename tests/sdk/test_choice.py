@@ -207,6 +207,23 @@ def test_the_example_of_a_premium_model_falls_back_when_it_fails(example):
         assert re.fullmatch(r"(gpt|pro):ok", seen[-1])
 
 
+def test_a_running_proxy_explains_with_what_it_has_learned(client, tmp_path):
+    for _ in range(20):
+        ask(client, "fast")
+    request = tmp_path / "request.json"
+    request.write_text('{"model":"fast","stream":true,"messages":[{"role":"user","content":"Hello"}]}')
+    command = [BINARY, "explain", "--server", client.admin, str(request)]
+    found = json.loads(subprocess.check_output([*command, "-o", "json"]))
+    slow, fast = found["candidates"]
+    assert (slow["target"], fast["target"]) == ("slow", "fast")
+    assert slow["firstTokenSeconds"] > 0.5 > fast["firstTokenSeconds"]
+    assert found["serves"] == ["fast"] and slow["leftOut"] == "far slower than the fastest"
+    assert "fast serves" in subprocess.check_output(command, text=True)
+    request.write_text('{"model":"nobody","messages":[]}')
+    refused = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    assert refused.returncode == 2 and "no route serves model `nobody`" in refused.stderr
+
+
 def test_explain_names_every_candidate_and_who_would_serve(tmp_path):
     request = tmp_path / "request.json"
     request.write_text('{"model":"chat","messages":[{"role":"user","content":"Hello"}]}')
@@ -214,5 +231,6 @@ def test_explain_names_every_candidate_and_who_would_serve(tmp_path):
     found = json.loads(subprocess.check_output(command, env=dict(os.environ)))
     assert found["route"] == "default/chat"
     assert [one["target"] for one in found["candidates"]] == ["mini", "flash", "haiku"]
-    costs = [one["costNanoUSD"] for one in found["candidates"]]
+    assert found["serves"] == ["mini"]
+    costs = [one["costNanoUsd"] for one in found["candidates"]]
     assert costs == sorted(costs) and costs[0] > 0
