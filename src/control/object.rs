@@ -98,8 +98,12 @@ fn declared<S: DeserializeOwned, T: DeserializeOwned + Default>(
     let DynamicObject { metadata, data: mut fields, .. } = object;
     let mut take = |field| fields.get_mut(field).map(Value::take).unwrap_or_default();
     let mut problems = Vec::new();
-    let spec = serde_json::from_value(take("spec"))
-        .map_err(|error| problems.push(Problem::invalid("spec", error)))
+    let spec = serde_path_to_error::deserialize(take("spec"))
+        .map_err(|error| {
+            let path = error.path().to_string();
+            let path = if path == "." { String::new() } else { format!(".{path}") };
+            problems.push(Problem::invalid(&format!("spec{path}"), error.into_inner()));
+        })
         .ok()
         .map(Arc::new);
     let created = metadata.creation_timestamp.map_or(0, |time| time.0.as_second());
@@ -180,7 +184,7 @@ mod tests {
         assert_eq!((id.to_string().as_str(), version), ("team/chat", 7));
         let Object::Route(route) = object else { panic!("{object:?}") };
         assert_eq!((route.generation, route.entry.spec.is_none()), (3, true));
-        assert!(route.entry.problems[0].message.contains("invalid type"));
+        assert!(route.entry.problems[0].message.starts_with("spec.models: invalid type"));
     }
 
     #[test]

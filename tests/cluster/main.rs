@@ -19,6 +19,7 @@
 )]
 
 mod deployment;
+mod journey;
 mod kubelet;
 mod load;
 mod measure;
@@ -40,7 +41,8 @@ type Test = (&'static str, fn(&Arc<Cluster>));
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    let tests: Vec<Test> = [&deployment::TESTS[..], &resources::TESTS, &operator::TESTS].concat();
+    let tests: Vec<Test> =
+        [&deployment::TESTS[..], &resources::TESTS, &operator::TESTS, &journey::tests()].concat();
     // One after the other: with few cores, tests side by side would measure each other.
     arguments.test_threads.get_or_insert(1);
     if arguments.list {
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
         return libtest_mimic::run(&arguments, trials.chain(measures).collect()).exit_code();
     }
     let Some(tools) = sandbox::inside() else {
-        let error = sandbox::enter(&tools::install());
+        let error = sandbox::enter(&tools::install(), &tools::sdks());
         panic!("the cluster tests need Linux and util-linux's `unshare` in the PATH: {error}");
     };
     sandbox::furnish();

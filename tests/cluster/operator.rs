@@ -51,10 +51,7 @@ spec: { models: [chat], precedence: -1, targets: [{ name: t, credentialRef: { na
 
 /// Starts the operators in a namespace of their own, which they also watch.
 pub fn start(cluster: &Cluster, namespace: &str) {
-    cluster.kubectl(&["apply", "--server-side", "-f", "crds"]).unwrap();
-    cluster
-        .kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])
-        .unwrap();
+    cluster.define();
     cluster.namespace(namespace);
     let manifests = OPERATOR.replace("$NAMESPACE", namespace);
     cluster.apply(namespace, &manifests).unwrap();

@@ -27,7 +27,7 @@ const REFUSED: [(&str, &str); 9] = [
 ];
 
 fn taken_without_a_warning(cluster: &Arc<Cluster>) {
-    define(cluster);
+    cluster.define();
     cluster.namespace("examples");
     for folder in ["examples/quickstart", "examples/real-providers"] {
         let said = cluster.kubectl_aloud(&["apply", "-n", "examples", "-f", folder]).unwrap();
@@ -39,7 +39,7 @@ fn taken_without_a_warning(cluster: &Arc<Cluster>) {
 }
 
 fn a_mistake_is_refused_with_its_remedy(cluster: &Arc<Cluster>) {
-    define(cluster);
+    cluster.define();
     cluster.namespace("mistakes");
     for (file, remedy) in REFUSED {
         let path = Path::new("tests/it/fixtures/broken").join(file);
@@ -48,12 +48,4 @@ fn a_mistake_is_refused_with_its_remedy(cluster: &Arc<Cluster>) {
         assert!(said.contains(remedy), "{file}: the server says\n{said}\nand not: {remedy}");
     }
     cluster.abandon("mistakes");
-}
-
-/// Installs the definitions, as a user without Helm would.
-fn define(cluster: &Cluster) {
-    let said = cluster.kubectl_aloud(&["apply", "--server-side", "-f", "crds"]).unwrap();
-    assert!(!said.contains("Warning"), "{said}");
-    let ready = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
-    cluster.kubectl(&ready).unwrap();
 }

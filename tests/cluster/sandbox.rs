@@ -27,14 +27,20 @@ pub fn inside() -> Option<PathBuf> {
 /// Becomes this same program inside a new sandbox. Returns only when that fails.
 ///
 /// Who is not root becomes root of a user namespace, where the kernel permits it.
-pub fn enter(tools: &Path) -> io::Error {
+pub fn enter(tools: &Path, sdks: &Path) -> io::Error {
     let mut unshare = Command::new("unshare");
     unshare.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     if !rustix::process::geteuid().is_root() {
         unshare.args(["--user", "--map-root-user"]);
     }
     let program = env::current_exe().expect("a process has a program");
-    unshare.arg("--").arg(program).args(env::args_os().skip(1)).env(INSIDE, tools).exec()
+    unshare
+        .arg("--")
+        .arg(program)
+        .args(env::args_os().skip(1))
+        .env(INSIDE, tools)
+        .env("PYTHONPATH", sdks)
+        .exec()
 }
 
 /// Mounts what must not outlive the sandbox. `/run` is where `ip netns` keeps its names.

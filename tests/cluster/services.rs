@@ -7,7 +7,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible as Never,
+    fs,
     net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::Duration,
@@ -27,7 +29,10 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{plane::Plane, sandbox::run};
+use crate::{
+    plane::Plane,
+    sandbox::{DATA, run},
+};
 
 /// A port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +46,7 @@ struct Front {
 
 /// Starts forwarding on a thread of its own.
 pub fn start(plane: Arc<Plane>) {
+    fs::write(hosts(), "").unwrap();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         LocalSet::new().block_on(&runtime, serve(&plane))
@@ -54,6 +60,9 @@ async fn serve(plane: &Plane) -> ! {
     let mut open: BTreeMap<Front, Listener> = BTreeMap::new();
     loop {
         let wanted = fronts(&services);
+        if open.keys().ne(&wanted) {
+            fs::write(hosts(), names(&wanted)).unwrap();
+        }
         open.retain(|front, _| wanted.contains(front));
         for front in wanted {
             let listen = || Listener::start(front.clone(), slices.clone());
@@ -61,6 +70,19 @@ async fn serve(plane: &Plane) -> ! {
         }
         sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// What a cluster's name server says, as a file that every pod has as `/etc/hosts`.
+pub fn hosts() -> PathBuf {
+    Path::new(DATA).join("hosts")
+}
+
+fn names(fronts: &BTreeSet<Front>) -> String {
+    let line = |front: &Front| {
+        let Front { address, service, namespace, .. } = front;
+        format!("{address} {service}.{namespace}.svc {service}.{namespace}.svc.cluster.local\n")
+    };
+    fronts.iter().map(line).collect()
 }
 
 /// Keeps all objects of a kind.

@@ -25,7 +25,7 @@ use super::{
     status::status,
     volumes::Volumes,
 };
-use crate::sandbox::knows_user;
+use crate::{sandbox::knows_user, services};
 
 /// Between two tries of whatever the API server or a missing object held up.
 const RETRY: Duration = Duration::from_millis(300);
@@ -188,6 +188,11 @@ impl Life<'_> {
             target: "/usr/local/bin/trunkline".to_owned(),
             read_only: true,
         }];
+        mounts.push(Mount {
+            source: services::hosts(),
+            target: "/etc/hosts".to_owned(),
+            read_only: true,
+        });
         for mount in container.volume_mounts.iter().flatten() {
             let source = volumes.path(&mount.name);
             let source = mount.sub_path.as_ref().map_or_else(|| source.clone(), |p| source.join(p));

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use kube::Client;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -69,6 +70,26 @@ impl Cluster {
         let get = [&["get", "--namespace", namespace, "--output", "json"], arguments].concat();
         let json = self.kubectl(&get).unwrap_or_else(|error| panic!("{error}"));
         serde_json::from_str(&json).unwrap()
+    }
+
+    /// Runs one major of Helm as the cluster's administrator.
+    pub fn helm(&self, major: &str, arguments: &[&str]) -> Result<String, String> {
+        said(&self.command(major, arguments).output().unwrap())
+    }
+
+    /// Installs the definitions, as a user without Helm would; also over changed ones.
+    pub fn define(&self) {
+        let apply = ["apply", "--server-side", "--force-conflicts", "-f", "crds"];
+        let said = self.kubectl_aloud(&apply).unwrap();
+        assert!(!said.contains("Warning"), "{said}");
+        let ready = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"];
+        self.kubectl(&ready).unwrap();
+    }
+
+    /// Does something with a client of the administrator's.
+    pub fn block_on<T>(&self, work: impl AsyncFnOnce(Client) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { work(self.plane.client("admin").await).await })
     }
 
     /// Makes a namespace that admits only what is *restricted*.
