@@ -230,6 +230,8 @@ pub struct RouteCells {
     pub in_flight: Cell,
     /// Answers of targets that miss the route's SLO, because all do.
     pub slo_relaxed: Cell,
+    /// What its priced answers would have cost at its dearest target, in billionths of a US dollar.
+    pub baseline: Cell,
     pub(super) hedges: [Cell; HedgeResult::ALL.len()],
 }
 
@@ -245,6 +247,7 @@ impl RouteCells {
             added: Histogram::new(ADDED),
             in_flight: Cell::default(),
             slo_relaxed: Cell::default(),
+            baseline: Cell::default(),
             hedges: Default::default(),
         }
     }

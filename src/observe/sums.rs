@@ -31,6 +31,10 @@ const UNPRICED: About = About(
 );
 const IN_FLIGHT: About =
     About("trunkline_in_flight_requests", "Requests that have arrived and not ended.");
+const BASELINE: About = About(
+    "trunkline_baseline_cost_usd_total",
+    "What the same answers would have cost at the dearest target of their route, in US dollars.",
+);
 const HEDGES: About =
     About("trunkline_hedges_total", "Requests that were asked twice, by who answered.");
 const SLO_RELAXED: About = About(
@@ -72,6 +76,7 @@ pub(super) struct RouteSums {
     added: Summed,
     in_flight: u64,
     slo_relaxed: u64,
+    baseline: u64,
     hedges: BTreeMap<&'static str, u64>,
 }
 
@@ -91,6 +96,7 @@ impl Default for RouteSums {
             added: Summed::default(),
             in_flight: 0,
             slo_relaxed: 0,
+            baseline: 0,
             hedges: BTreeMap::new(),
         }
     }
@@ -126,6 +132,7 @@ impl RouteSums {
         cells.first_token.add_to(&mut self.first_token);
         cells.output_token.add_to(&mut self.output_token);
         cells.added.add_to(&mut self.added);
+        self.baseline += cells.baseline.get();
         let hedges = HedgeResult::ALL.iter().zip(cells.hedges.iter().map(Cell::get));
         for (result, value) in hedges.filter(|(_, value)| *value > 0) {
             *self.hedges.entry(result.as_str()).or_default() += value;
@@ -139,9 +146,9 @@ impl RouteSums {
     pub(super) fn counts(&self, (namespace, route): &RouteLabel, families: &mut Families) {
         let by_target = [&self.tokens, &self.cost, &self.wasted, &self.unpriced];
         let by_target: usize = by_target.into_iter().map(BTreeMap::len).sum();
-        let relaxed = usize::from(self.slo_relaxed > 0);
+        let single = usize::from(self.slo_relaxed > 0) + usize::from(self.baseline > 0);
         let series =
-            relaxed + self.hedges.len() + self.requests.len() + self.attempts.len() + by_target + 1;
+            single + self.hedges.len() + self.requests.len() + self.attempts.len() + by_target + 1;
         if !families.take_room(series) {
             return;
         }
@@ -176,6 +183,9 @@ impl RouteSums {
         }
         for (result, value) in &self.hedges {
             families.counter(HEDGES, &[of, &[("result", *result)]].concat(), *value);
+        }
+        if self.baseline > 0 {
+            families.billionths(BASELINE, of, self.baseline);
         }
         if self.slo_relaxed > 0 {
             families.counter(SLO_RELAXED, of, self.slo_relaxed);

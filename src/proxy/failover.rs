@@ -13,6 +13,7 @@ use super::{
     attempt::{Answer, Failed},
     error::{NoAnswer, Tried},
     facts::Chat,
+    gate,
     needs::{asked_by, needs},
     outbound::Unsendable,
     race::{Common, Ended, Grounded, Launched, launch, race},
@@ -84,6 +85,7 @@ pub async fn serve(
         ask: ask(chat, route),
         arrived: ledger.arrived(),
     };
+    let input_tokens = common.ask.input_tokens;
     let mut story = Story::default();
     let mut again: Option<Pick> = None;
     let mut under_way: Option<Launched<'_>> = None;
@@ -113,7 +115,7 @@ pub async fn serve(
         ledger.waited(now - since);
         let Ended { one, result, other } = raced;
         let Failed { failure, said } = match result {
-            Ok(answer) => return Ok(answered(one, answer, other, &story, ledger)),
+            Ok(answer) => return Ok(answered(one, answer, other, &story, input_tokens, ledger)),
             Err(failed) => failed,
         };
         let (trusted, deadline) = (!one.pick.probe && now - one.sent < QUICK, one.last_attempt);
@@ -284,6 +286,7 @@ fn answered(
     answer: Answer,
     other: Option<Launched<'_>>,
     story: &Story,
+    input_tokens: u32,
     ledger: &mut Ledger,
 ) -> Served {
     let Launched { pick, target, losses, ends, mut flight, .. } = one;
@@ -302,7 +305,11 @@ fn answered(
     flight.answered(now);
     ledger.answered(pick.target, flight);
     if let Some(key) = &pick.key {
-        key.state.wake();
+        let limits = target.credential.provider.limit_headers;
+        match gate::rest(&answer.headers, limits, input_tokens, jiff::Timestamp::now()) {
+            Some(rest) => key.state.rest_until(now + rest),
+            None => key.state.wake(),
+        }
     }
     Served { target: Arc::clone(target), answer, losses, ends, relaxed: pick.relaxed }
 }

@@ -12,6 +12,7 @@ pub mod error;
 pub mod facts;
 pub mod failover;
 pub mod feed;
+pub mod gate;
 pub mod head;
 pub mod headers;
 pub mod listener;

@@ -294,12 +294,21 @@ impl Ledger {
         target.pricing.as_ref()?.cost(self.usage.as_ref()?)
     }
 
+    /// What the same usage would cost at the route's dearest target: what is saved is the difference.
+    fn baseline(&self, cost: Cost) -> u64 {
+        let (Some(route), Some(usage)) = (&self.route, &self.usage) else { return cost.total().0 };
+        let priced = route.targets.iter().filter_map(|target| target.pricing.as_ref());
+        let costs = priced.filter_map(|pricing| pricing.cost(usage)).map(|cost| cost.total().0);
+        costs.fold(cost.total().0, u64::max)
+    }
+
     /// Money is counted whole, whatever came of the answer; what nobody got is counted again as waste.
     fn count_cost(&self, target: &TargetCells, cost: Option<Cost>, outcome: Outcome) {
         let Some(cost) = cost else {
             target.unpriced(if self.usage.is_some() { Unpriced::Price } else { Unpriced::Usage });
             return;
         };
+        self.handles.cells.baseline.add(self.baseline(cost));
         target.cost(CostKind::Input, cost.input.0);
         target.cost(CostKind::CacheRead, cost.cache_read.0);
         target.cost(CostKind::CacheWrite, cost.cache_write.0);

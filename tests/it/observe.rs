@@ -64,6 +64,7 @@ fn used() -> Metrics {
         route.hedge(*result);
     }
     route.slo_relaxed.add(1);
+    route.baseline.add(1);
     metrics.watch_circuits(|| {
         let [namespace, credential, model] = ["team", "anthropic", "claude"].map(Arc::from);
         vec![CircuitSample { namespace, credential, model, open: true }]

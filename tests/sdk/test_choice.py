@@ -160,8 +160,13 @@ def test_a_target_that_fails_is_left_alone(client):
     assert 'trunkline_circuit_open{credential="openai",model="sim-529",namespace="default"} 1' in metrics(client)
 
 
-def test_the_cheapest_target_serves(client):
+def test_the_cheapest_target_serves_and_what_it_saves_is_counted(client):
     assert {ask(client, "cheap")["x-trunkline-target"] for _ in range(10)} == {"cheap"}
+    cost, baseline = (
+        sum(float(value) for value in re.findall(name + r'\{.*route="cheap".*\} (\S+)', metrics(client)))
+        for name in ["trunkline_cost_usd_total", "trunkline_baseline_cost_usd_total"])
+    # The same tokens: dear input costs 90 times as much, dear output 450 times.
+    assert 0 < cost and 90 <= baseline / cost <= 450
 
 
 def test_an_objective_that_nobody_holds_is_given_up_and_said(client):

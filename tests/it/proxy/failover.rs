@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::harness::{
     Answer, KEYS, MILLIS, Play, Provider, Proxy, Setup, Step, chunk, finish, local, nobody, until,
@@ -85,6 +85,24 @@ fn a_refused_key_is_followed_by_the_next_one_and_rests() {
             .map(|heard| KEYS.iter().position(|key| heard.head.contains(key)))
             .collect();
         assert_eq!(used, [Some(0), Some(1), Some(1)]);
+    });
+}
+
+/// What a provider says is left counts before it says no.
+#[test]
+fn a_key_that_is_used_up_rests_before_it_is_refused() {
+    local(async {
+        let Play::Whole(status, _, body) = Play::chat("the last one") else { panic!() };
+        let used_up = "x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 1s\r\n";
+        let play = Play::Whole(status, used_up.to_owned(), body);
+        let first = Provider::start(move |_| play.clone()).await;
+        let second = Provider::start(|_| Play::chat("from b")).await;
+        let proxy = Setup::default().openai(first.address).openai(second.address).start();
+        for attempts in ["a:ok", "b:ok"] {
+            assert_eq!(proxy.chat(json!({})).await.header("x-trunkline-attempts"), attempts);
+        }
+        sleep(1100 * MILLIS).await;
+        assert_eq!(proxy.chat(json!({})).await.header("x-trunkline-attempts"), "a:ok");
     });
 }
 
