@@ -17,6 +17,7 @@
 
 pub mod api;
 pub mod app;
+pub mod autoscale;
 mod backoff;
 pub mod compile;
 pub mod control;

@@ -10,7 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde_json::Value;
 
-use super::{ModelConsumer, ModelRoute, ProviderCredential};
+use super::{ModelAutoscaler, ModelConsumer, ModelRoute, ProviderCredential};
 
 /// The revision of the schemas, on every definition. Raise it in a release whose operator needs a
 /// field that the one before did not have, together with the annotation in
@@ -31,7 +31,8 @@ pub fn crds(providers: &[&'static str]) -> Vec<CustomResourceDefinition> {
             provider.enum_ = Some(providers.iter().map(|name| JSON(Value::from(*name))).collect());
         }
     }
-    let mut crds = vec![ModelRoute::crd(), credential, ModelConsumer::crd()];
+    let mut crds =
+        vec![ModelRoute::crd(), credential, ModelConsumer::crd(), ModelAutoscaler::crd()];
     for crd in &mut crds {
         let revision = (SCHEMA_REVISION_ANNOTATION.to_owned(), SCHEMA_REVISION.to_string());
         crd.metadata.annotations.get_or_insert_default().extend([revision]);

@@ -9,6 +9,7 @@
 //! truth values, and would send `"true"` instead.
 
 mod access;
+mod autoscaler;
 mod bounds;
 mod choosing;
 mod condition;
@@ -21,6 +22,10 @@ mod route;
 
 pub use self::{
     access::{AccessSpec, ConsumerRef, GroupRef},
+    autoscaler::{
+        AllProxies, AutoscalerInputs, AutoscalerMode, DemandCredentialRef, DemandSpec,
+        ModelAutoscaler, ModelAutoscalerSpec, ModelAutoscalerStatus, ScaleTargetRef,
+    },
     choosing::{BalancedSpec, CircuitBreakerSpec, HedgeSpec, SloSpec, StrategySpec, StrategyType},
     condition::{Condition, ConditionStatus},
     consumer::{

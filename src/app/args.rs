@@ -229,6 +229,9 @@ pub(super) struct OperatorArgs {
         default_value = "app.kubernetes.io/name=trunkline,app.kubernetes.io/component=proxy"
     )]
     pub(super) proxy_selector: String,
+    /// Look at `ModelAutoscaler`s, and scale what they name
+    #[arg(long)]
+    pub(super) autoscale: bool,
     /// The admin port of the proxies
     #[arg(long, default_value_t = 9090)]
     pub(super) proxy_admin_port: u16,

@@ -76,6 +76,7 @@ fn settings(args: &OperatorArgs) -> Result<Settings, Failure> {
         admin_port: args.proxy_admin_port,
         options: Options { allow_private_endpoints: args.allow_private_endpoints },
         identity,
+        autoscale: args.autoscale,
         random,
     })
 }

@@ -42,6 +42,7 @@ use crate::{
         upstream::{Pool, load_roots},
         worker::{self, Workers},
     },
+    select::Load,
     table::Table,
 };
 
@@ -79,19 +80,20 @@ impl Plane {
         Ok(Self { metrics, readiness: Readiness::default(), tables })
     }
 
-    /// Starts to serve. `state` answers `/internal/state`; `linger` is how long connections are taken
+    /// Starts to serve. `linger` is how long connections are taken
     /// once the end has begun.
     pub(super) fn start(
         self,
         ports: Ports,
         args: &ServeArgs,
         linger: Duration,
-        state: Option<admin::State>,
+        internal: Internal,
     ) -> Result<Running, Failure> {
         let Self { metrics, readiness, tables } = self;
         let explained = tables.clone();
         let explain: admin::Explain = Arc::new(move |query, body| explained.explain(query, body));
-        let more = admin::More { state, explain: Some(explain) };
+        let Internal { state, demand } = internal;
+        let more = admin::More { state, demand, explain: Some(explain) };
         admin::serve(ports.admin, metrics.clone(), readiness.clone(), more)?;
         let (log, writer) = access_log_of(&args.access_log, &metrics)?;
         let tls = tls(args)?;
@@ -114,6 +116,13 @@ impl Plane {
         let patience = linger + Duration::from_secs(args.grace_period);
         Ok(Running { runtime, signals, workers, trigger, readiness, patience, _writer: writer })
     }
+}
+
+/// The pages for the operator.
+#[derive(Default)]
+pub(super) struct Internal {
+    pub(super) state: Option<admin::State>,
+    pub(super) demand: Option<admin::State>,
 }
 
 /// The table in use, for whoever brings a new one.
@@ -157,6 +166,11 @@ impl Tables {
             open,
         })
         .collect()
+    }
+
+    /// What each model of each credential is asked to do.
+    pub(super) fn loads(&self) -> Vec<Load> {
+        self.shared.healths.loads()
     }
 
     /// Every key, and whether it rests.

@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::{
     Failure,
     args::{AnonymousCallers, ProxyArgs},
-    plane::{Plane, Ports, Tables, start_log},
+    plane::{Internal, Plane, Ports, Tables, start_log},
 };
 use crate::{
-    observe::source::Source as Meter,
+    observe::{admin, source::Source as Meter},
     proxy::authenticate::Anonymous,
     source::{self, Version},
 };
@@ -35,12 +35,18 @@ pub(super) fn proxy(args: &ProxyArgs) -> Result<(), Failure> {
         used.store(Some(Arc::new(version)));
         drop(waiting.take());
     })?;
-    let state = Arc::new(move |token: &[u8]| {
+    let (counted, known) = (tables.clone(), Arc::clone(&shown));
+    let state: admin::State = Arc::new(move |token: &[u8]| {
         let version = shown.load_full()?;
         version.token.admits(token).then(|| state(&version, &tables)).flatten()
     });
+    let demand: admin::State = Arc::new(move |token: &[u8]| {
+        let version = known.load_full()?;
+        version.token.admits(token).then(|| demand(&counted)).flatten()
+    });
     let linger = Duration::from_secs(args.pre_stop);
-    plane.start(ports, &args.serve, linger, Some(state))?.until_the_end()
+    let internal = Internal { state: Some(state), demand: Some(demand) };
+    plane.start(ports, &args.serve, linger, internal)?.until_the_end()
 }
 
 /// What the operator asks a proxy: which table serves, and how the keys are.
@@ -71,6 +77,36 @@ fn state(version: &Version, tables: &Tables) -> Option<String> {
         .collect();
     let (epoch, revision) = (version.stamp.epoch, version.stamp.revision);
     serde_json::to_string(&State { epoch, revision, hash: version.hash.as_str(), keys }).ok()
+}
+
+/// What the autoscaler asks a proxy: how much there is to do. Counts of requests ever sent only grow, as
+/// long as the process lives.
+fn demand(tables: &Tables) -> Option<String> {
+    #[derive(Serialize)]
+    struct Demand<'a> {
+        backends: Vec<Backend<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Backend<'a> {
+        namespace: &'a str,
+        credential: &'a str,
+        model: &'a str,
+        in_flight: u32,
+        started: u64,
+        first_token_ms: Option<f32>,
+        first_tokens: u32,
+    }
+    let loads = tables.loads();
+    let backends = loads.iter().map(|load| Backend {
+        namespace: &load.credential.namespace,
+        credential: &load.credential.name,
+        model: &load.model,
+        in_flight: load.in_flight,
+        started: load.started,
+        first_token_ms: load.first_token.map(|(seconds, _)| seconds * 1e3),
+        first_tokens: load.first_token.map_or(0, |(_, seen)| seen),
+    });
+    serde_json::to_string(&Demand { backends: backends.collect() }).ok()
 }
 
 /// Who is served without a key: in a cluster nobody, unless it is asked for.

@@ -6,7 +6,7 @@ use super::{
     Failure,
     args::{AnonymousCallers, RunArgs, SimArgs},
     environment,
-    plane::{Plane, Ports, Tables, start_log},
+    plane::{Internal, Plane, Ports, Tables, start_log},
     say,
     sim::play,
 };
@@ -41,7 +41,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let ports = Ports::bind(args.listen, args.admin_listen, args.serve.workers)?;
     let (client, admin) = ports.addresses()?;
     banner(args, &plane.tables.current(), client, admin);
-    let running = plane.start(ports, &args.serve, Duration::ZERO, None)?;
+    let running = plane.start(ports, &args.serve, Duration::ZERO, Internal::default())?;
     let mut changes = watch::watch(&args.path)?;
     thread::Builder::new().name("reload".to_owned()).spawn(move || {
         while changes.wait() {

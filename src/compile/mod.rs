@@ -22,6 +22,7 @@
 
 mod ability;
 mod access;
+mod autoscaler;
 mod choosing;
 mod compiler;
 mod conflict;
@@ -43,6 +44,7 @@ pub mod value;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use self::{
+    autoscaler::autoscaler,
     compiler::Compiler,
     report::{Condition, ConditionType, Problem, Ready, Reason, Report, TargetState},
     settle::named,

@@ -7,19 +7,14 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use bytes::Bytes;
-use http::{Request, header};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::{
-    net::TcpStream,
     sync::{mpsc, watch},
     task::AbortHandle,
     time::{sleep, timeout},
 };
 
+use super::line::Line;
 use crate::{
     backoff::Backoff,
     table::{Stamp, Token},
@@ -30,9 +25,6 @@ const ANSWER: Duration = Duration::from_secs(2);
 
 /// How often a proxy that is up to date is asked.
 const CALM: Duration = Duration::from_secs(30);
-
-/// The longest answer.
-const MOST_BYTES: usize = 1 << 20;
 
 /// What every proxy should run, and what opens its state.
 #[derive(Clone, Debug)]
@@ -52,10 +44,21 @@ pub struct Ack {
     pub stamp: Option<Stamp>,
 }
 
+/// What is needed to ask the proxies something.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    /// What opens their pages; none before anything is published.
+    pub wanted: watch::Receiver<Option<Wanted>>,
+    /// Where they are, by instance.
+    pub proxies: watch::Receiver<BTreeMap<String, SocketAddr>>,
+}
+
 /// The proxies that are asked.
 #[derive(Debug)]
 pub struct Acks {
     wanted: watch::Sender<Option<Wanted>>,
+    /// The proxies, for who asks them something else.
+    proxies: watch::Sender<BTreeMap<String, SocketAddr>>,
     told: mpsc::Sender<Ack>,
     asked: BTreeMap<String, Asked>,
 }
@@ -76,7 +79,13 @@ impl Acks {
     /// Asks nobody yet; and where the answers come.
     pub fn new() -> (Self, mpsc::Receiver<Ack>) {
         let (told, acks) = mpsc::channel(64);
-        (Self { wanted: watch::Sender::new(None), told, asked: BTreeMap::new() }, acks)
+        let (wanted, proxies) = (watch::Sender::new(None), watch::Sender::new(BTreeMap::new()));
+        (Self { wanted, proxies, told, asked: BTreeMap::new() }, acks)
+    }
+
+    /// What opens the proxies' pages, and where they are.
+    pub fn lines(&self) -> Lines {
+        Lines { wanted: self.wanted.subscribe(), proxies: self.proxies.subscribe() }
     }
 
     /// Something was published.
@@ -86,6 +95,11 @@ impl Acks {
 
     /// These are the proxies now, by instance.
     pub fn follow(&mut self, proxies: &BTreeMap<String, SocketAddr>) {
+        self.proxies.send_if_modified(|known| {
+            let new = known != proxies;
+            known.clone_from(proxies);
+            new
+        });
         self.asked.retain(|instance, asked| proxies.get(instance) == Some(&asked.address));
         for (instance, address) in proxies {
             if !self.asked.contains_key(instance) {
@@ -104,7 +118,7 @@ async fn ask(
     mut wanted: watch::Receiver<Option<Wanted>>,
     told: mpsc::Sender<Ack>,
 ) {
-    let mut line = Line { address, open: None };
+    let mut line = Line::new(address);
     let mut backoff = Backoff::new(Duration::from_millis(4), Duration::from_secs(1));
     let mut last = None;
     loop {
@@ -114,7 +128,7 @@ async fn ask(
             }
             continue;
         };
-        let stamp = match timeout(ANSWER, line.state(&now.token)).await {
+        let stamp = match timeout(ANSWER, state(&mut line, &now.token)).await {
             Ok(Ok(stamp)) => Some(stamp),
             Ok(Err(error)) => {
                 tracing::debug!(%address, error, "a proxy does not say what it runs");
@@ -122,9 +136,6 @@ async fn ask(
             }
             Err(_late) => None,
         };
-        if stamp.is_none() {
-            line.open = None;
-        }
         if last != Some(stamp) {
             last = Some(stamp);
             if told.send(Ack { instance: instance.clone(), stamp }).await.is_err() {
@@ -149,12 +160,6 @@ async fn ask(
     }
 }
 
-/// The connection to one proxy.
-struct Line {
-    address: SocketAddr,
-    open: Option<SendRequest<Empty<Bytes>>>,
-}
-
 /// The part of the answer that counts here.
 #[derive(Deserialize)]
 struct State {
@@ -162,38 +167,8 @@ struct State {
     stamp: Stamp,
 }
 
-impl Line {
-    async fn state(&mut self, token: &Token) -> Result<Stamp, String> {
-        let told = |error: &dyn std::fmt::Display| error.to_string();
-        let open = self.open.take().filter(|open| !open.is_closed());
-        let mut sender = if let Some(open) = open {
-            open
-        } else {
-            let stream = TcpStream::connect(self.address).await.map_err(|error| told(&error))?;
-            stream.set_nodelay(true).map_err(|error| told(&error))?;
-            let handshake = http1::handshake(TokioIo::new(stream)).await;
-            let (sender, connection) = handshake.map_err(|error| told(&error))?;
-            tokio::spawn(connection);
-            sender
-        };
-        sender.ready().await.map_err(|error| told(&error))?;
-        let mut bearer = http::HeaderValue::try_from(format!("Bearer {}", token.expose()))
-            .map_err(|error| told(&error))?;
-        bearer.set_sensitive(true);
-        let request = Request::get("/internal/state")
-            .header(header::HOST, self.address.to_string())
-            .header(header::AUTHORIZATION, bearer)
-            .body(Empty::new())
-            .map_err(|error| told(&error))?;
-        let response = sender.send_request(request).await.map_err(|error| told(&error))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MOST_BYTES).collect().await;
-        let body = body.map_err(|error| told(&error))?.to_bytes();
-        self.open = Some(sender);
-        if status != http::StatusCode::OK {
-            return Err(format!("it answers {status}"));
-        }
-        let state: State = serde_json::from_slice(&body).map_err(|error| told(&error))?;
-        Ok(state.stamp)
-    }
+async fn state(line: &mut Line, token: &Token) -> Result<Stamp, String> {
+    let body = line.get("/internal/state", token).await?;
+    let state: State = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+    Ok(state.stamp)
 }

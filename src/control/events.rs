@@ -71,22 +71,31 @@ impl Events {
         Self { recorder: Recorder::new(client, reporter), meter }
     }
 
-    /// Tells what changed between two statuses of an object.
-    pub(super) async fn tell(
-        &self,
-        (kind, id): &Key,
-        uid: &str,
-        was: &[Condition],
-        is: &[Condition],
-    ) {
-        let regarding = ObjectReference {
-            api_version: Some(API_VERSION.to_owned()),
-            kind: Some(kind.as_str().to_owned()),
-            name: Some(id.name.to_string()),
-            namespace: Some(id.namespace.to_string()),
-            uid: Some(uid.to_owned()),
-            ..ObjectReference::default()
+    /// Tells that replicas were scaled.
+    pub(super) async fn scaled(&self, key: &Key, uid: &str, note: &str) {
+        let event = Event {
+            type_: EventType::Normal,
+            reason: "Scaled".to_owned(),
+            note: Some(note.chars().take(LONGEST).collect()),
+            action: "Scale".to_owned(),
+            secondary: None,
         };
+        self.publish(&event, &regarding(key, uid)).await;
+    }
+
+    async fn publish(&self, event: &Event, regarding: &ObjectReference) {
+        let begin = tokio::time::Instant::now();
+        let told = timeout(ANSWER, self.recorder.publish(event, regarding)).await;
+        let result = match told {
+            Ok(Ok(())) => WriteResult::Ok,
+            Ok(Err(_)) | Err(_) => WriteResult::Failed,
+        };
+        self.meter.wrote("Event", result, begin.elapsed());
+    }
+
+    /// Tells what changed between two statuses of an object.
+    pub(super) async fn tell(&self, key: &Key, uid: &str, was: &[Condition], is: &[Condition]) {
+        let regarding = regarding(key, uid);
         for condition in transitions(was, is) {
             let well = condition.status == ConditionStatus::True;
             let note: String = condition.message.chars().take(LONGEST).collect();
@@ -97,14 +106,19 @@ impl Events {
                 action: condition.kind.clone(),
                 secondary: None,
             };
-            let begin = tokio::time::Instant::now();
-            let told = timeout(ANSWER, self.recorder.publish(&event, &regarding)).await;
-            let result = match told {
-                Ok(Ok(())) => WriteResult::Ok,
-                Ok(Err(_)) | Err(_) => WriteResult::Failed,
-            };
-            self.meter.wrote("Event", result, begin.elapsed());
+            self.publish(&event, &regarding).await;
         }
+    }
+}
+
+fn regarding((kind, id): &Key, uid: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(API_VERSION.to_owned()),
+        kind: Some(kind.as_str().to_owned()),
+        name: Some(id.name.to_string()),
+        namespace: Some(id.namespace.to_string()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
     }
 }
 

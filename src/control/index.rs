@@ -256,6 +256,8 @@ impl Index {
             Object::Proxy(proxy) => {
                 self.proxies.insert(id, proxy);
             }
+            // It has a watch of its own, and no table hangs on it.
+            Object::Autoscaler(_) => {}
         }
     }
 
@@ -296,6 +298,7 @@ impl Index {
                     self.touched.namespaces.insert(Arc::clone(&id.name));
                 }
             }
+            Kind::ModelAutoscaler => {}
             Kind::Pod => {
                 self.proxies.remove(id);
             }
@@ -327,7 +330,8 @@ impl Index {
         match kind {
             Kind::Secret => self.touched.secrets.insert(id),
             Kind::ConfigMap => self.touched.config_maps.insert(id),
-            Kind::ModelConsumer
+            Kind::ModelAutoscaler
+            | Kind::ModelConsumer
             | Kind::ModelRoute
             | Kind::Namespace
             | Kind::Pod
@@ -378,7 +382,8 @@ impl Index {
                 }
                 // Without the pods there is a table, only nobody to ask who runs it.
                 Kind::Pod => true,
-                Kind::ModelConsumer
+                Kind::ModelAutoscaler
+                | Kind::ModelConsumer
                 | Kind::ModelRoute
                 | Kind::Namespace
                 | Kind::ProviderCredential => false,
@@ -420,7 +425,8 @@ impl Index {
         match scope.kind {
             Kind::Secret => drop(self.snapshot.secrets.remove(&id)),
             Kind::ConfigMap => drop(self.snapshot.config_maps.remove(&id)),
-            Kind::ModelConsumer
+            Kind::ModelAutoscaler
+            | Kind::ModelConsumer
             | Kind::ModelRoute
             | Kind::Namespace
             | Kind::Pod

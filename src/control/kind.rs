@@ -9,7 +9,7 @@ use kube::{
 };
 
 use crate::{
-    api::{ModelConsumer, ModelRoute, ProviderCredential},
+    api::{ModelAutoscaler, ModelConsumer, ModelRoute, ProviderCredential},
     table::ObjectId,
 };
 
@@ -18,6 +18,8 @@ use crate::{
 pub enum Kind {
     /// Certificates to trust, where a credential names them.
     ConfigMap,
+    /// What scales replicas.
+    ModelAutoscaler,
     /// Callers.
     ModelConsumer,
     /// Routes.
@@ -37,6 +39,7 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ConfigMap => "ConfigMap",
+            Self::ModelAutoscaler => "ModelAutoscaler",
             Self::ModelConsumer => "ModelConsumer",
             Self::ModelRoute => "ModelRoute",
             Self::Namespace => "Namespace",
@@ -49,6 +52,7 @@ impl Kind {
     fn resource(self) -> ApiResource {
         match self {
             Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
+            Self::ModelAutoscaler => ApiResource::erase::<ModelAutoscaler>(&()),
             Self::ModelConsumer => ApiResource::erase::<ModelConsumer>(&()),
             Self::ModelRoute => ApiResource::erase::<ModelRoute>(&()),
             Self::Namespace => ApiResource::erase::<Namespace>(&()),

@@ -16,6 +16,7 @@
 
 mod about;
 mod acks;
+mod autoscale;
 pub mod client;
 mod events;
 #[cfg(test)]
@@ -23,6 +24,7 @@ mod fake;
 pub mod index;
 pub mod kind;
 pub mod lease;
+mod line;
 mod named;
 pub mod object;
 mod operator;

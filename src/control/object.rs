@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 use super::{kind::Kind, watch::Read};
 use crate::{
     api::{
-        ModelConsumerSpec, ModelConsumerStatus, ModelRouteSpec, ModelRouteStatus,
-        ProviderCredentialSpec, ProviderCredentialStatus,
+        ModelAutoscalerSpec, ModelAutoscalerStatus, ModelConsumerSpec, ModelConsumerStatus,
+        ModelRouteSpec, ModelRouteStatus, ProviderCredentialSpec, ProviderCredentialStatus,
     },
     compile::{Entry, Problem, Source},
     table::ObjectId,
@@ -25,6 +25,8 @@ use crate::{
 /// A decoded object.
 #[derive(Clone, Debug)]
 pub enum Object {
+    /// A `ModelAutoscaler`.
+    Autoscaler(Box<Declared<ModelAutoscalerSpec, ModelAutoscalerStatus>>),
     /// A `ConfigMap`'s texts.
     ConfigMap(BTreeMap<String, String>),
     /// A `ModelConsumer`.
@@ -82,6 +84,7 @@ pub(super) fn read(kind: Kind, object: DynamicObject) -> Option<Read> {
     let version = version(object.metadata.resource_version.as_deref())?;
     let object = match kind {
         Kind::ConfigMap => Object::ConfigMap(texts(object.data.get("data"))),
+        Kind::ModelAutoscaler => Object::Autoscaler(Box::new(declared(object))),
         Kind::ModelConsumer => Object::Consumer(Box::new(declared(object))),
         Kind::ModelRoute => Object::Route(Box::new(declared(object))),
         Kind::Namespace => Object::Namespace(object.metadata.labels.unwrap_or_default()),

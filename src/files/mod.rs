@@ -24,8 +24,8 @@ use serde_json::Value;
 
 use self::document::{Document, Unreadable};
 use crate::{
-    api::{API_VERSION, GROUP, ModelConsumerSpec, ProviderCredentialSpec},
-    compile::{Entry, Problem, Reason, Report, Snapshot, Source, value::suggestion},
+    api::{API_VERSION, GROUP, ModelAutoscalerSpec, ModelConsumerSpec, ProviderCredentialSpec},
+    compile::{Entry, Problem, Reason, Report, Snapshot, Source, autoscaler, value::suggestion},
     table::ObjectId,
 };
 
@@ -163,6 +163,15 @@ fn place(
             let keys = entry.spec.iter().flat_map(|spec| &spec.auth.api_keys);
             look_up(keys.filter_map(|key| key.env.as_deref()), snapshot, env);
             snapshot.consumers.insert(id, entry);
+        }
+        // Nothing is scaled without a cluster; what is wrong with it is told all the same.
+        "ModelAutoscaler" => {
+            let Entry { spec, mut problems, .. } = entry::<ModelAutoscalerSpec>(kind, document);
+            if let (Some(spec), true) = (&spec, problems.is_empty()) {
+                let _policy = autoscaler(spec, &mut problems);
+            }
+            let report = Report::new(kind, Some(id), source.clone());
+            snapshot.unread.push(Report { problems, ..report });
         }
         "ConfigMap" => {
             snapshot.config_maps.insert(id, secret::texts(object.get("data")));

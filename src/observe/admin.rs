@@ -1,5 +1,5 @@
-//! The admin port: `/metrics`, `/healthz`, `/readyz`, `/internal/explain`, and `/internal/state` for
-//! whoever knows the token.
+//! The admin port: `/metrics`, `/healthz`, `/readyz`, `/internal/explain`, and for whoever knows the
+//! token `/internal/state` and `/internal/demand`.
 //!
 //! It has a thread and a runtime of its own, so that neither a slow scrape can delay a request nor a
 //! busy worker a probe.
@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::{Metrics, Readiness};
 
-/// Makes the JSON of `/internal/state` for a caller who shows the right token, given what stood behind
+/// Makes the JSON of an internal page for a caller who shows the right token, given what stood behind
 /// `Bearer `; `None` for anybody else.
 pub type State = Arc<dyn Fn(&[u8]) -> Option<String> + Send + Sync>;
 
@@ -29,15 +29,18 @@ const MOST_EXPLAINED: usize = 1 << 20;
 pub struct More {
     /// `GET /internal/state`.
     pub state: Option<State>,
+    /// `GET /internal/demand`, for the same callers.
+    pub demand: Option<State>,
     /// `POST /internal/explain`.
     pub explain: Option<Explain>,
 }
 
 impl fmt::Debug for More {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { state, explain } = self;
+        let Self { state, demand, explain } = self;
         f.debug_struct("More")
             .field("state", &state.is_some())
+            .field("demand", &demand.is_some())
             .field("explain", &explain.is_some())
             .finish()
     }
@@ -131,7 +134,12 @@ impl Pages {
         authorization: Option<&[u8]>,
     ) -> Response<Full<Bytes>> {
         let plain = |status, text: &str| (status, PROMETHEUS, text.to_owned());
-        let (status, kind, text) = match (path, &self.more.state) {
+        let internal = match path {
+            "/internal/state" => self.more.state.as_ref(),
+            "/internal/demand" => self.more.demand.as_ref(),
+            _ => None,
+        };
+        let (status, kind, text) = match (path, internal) {
             _ if *method != Method::GET && *method != Method::HEAD => {
                 plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n")
             }
@@ -146,7 +154,7 @@ impl Pages {
                     plain(StatusCode::SERVICE_UNAVAILABLE, &text)
                 }
             }
-            ("/internal/state", Some(state)) => {
+            (_, Some(state)) => {
                 let shown = authorization.and_then(|shown| shown.strip_prefix(b"Bearer "));
                 match shown.and_then(|shown| state(shown)) {
                     Some(json) => (StatusCode::OK, JSON, json),
@@ -191,7 +199,8 @@ mod tests {
     fn the_state_is_for_whoever_shows_the_token() {
         let state: State = Arc::new(|shown| (shown == b"t0ken").then(|| "{}".to_owned()));
         let (metrics, readiness) = (Metrics::new().unwrap(), Readiness::default());
-        let pages = Pages { metrics, readiness, more: More { state: Some(state), explain: None } };
+        let pages =
+            Pages { metrics, readiness, more: More { state: Some(state), ..More::default() } };
         let status = |shown: Option<&[u8]>| {
             pages.respond(&Method::GET, "/internal/state", shown).status().as_u16()
         };

@@ -67,6 +67,7 @@ pub struct Operator {
     duration: HistogramVec,
     restarts: IntCounterVec,
     failing: IntGaugeVec,
+    replicas: [IntGaugeVec; 2],
     contact: IntGaugeVec,
     /// Status writes that waited for a quieter moment and were then not needed.
     pub skipped: IntCounter,
@@ -142,6 +143,7 @@ impl Operator {
                 "Watches that fail now, by kind; what they knew stays.",
                 &["kind"],
             )?,
+            replicas: replicas()?,
             contact: gauges(
                 "trunkline_operator_watch_last_contact_timestamp_seconds",
                 "When a watch of the kind last heard from the API server, in seconds since 1970.",
@@ -166,6 +168,8 @@ impl Operator {
             Box::new(operator.duration.clone()),
             Box::new(operator.restarts.clone()),
             Box::new(operator.failing.clone()),
+            Box::new(operator.replicas[0].clone()),
+            Box::new(operator.replicas[1].clone()),
             Box::new(operator.contact.clone()),
             Box::new(operator.skipped.clone()),
         ];
@@ -179,6 +183,21 @@ impl Operator {
     pub fn wrote(&self, kind: &str, result: WriteResult, took: std::time::Duration) {
         self.writes.with_label_values(&[kind, result.as_str()]).inc();
         self.duration.with_label_values(&[kind]).observe(took.as_secs_f64());
+    }
+
+    /// Tells what an autoscaler has found, and decided.
+    pub fn autoscaler(&self, namespace: &str, name: &str, current: u32, desired: u32) {
+        for (gauge, replicas) in self.replicas.iter().zip([current, desired]) {
+            gauge.with_label_values(&[namespace, name]).set(i64::from(replicas));
+        }
+    }
+
+    /// Ends the series of an autoscaler that is gone.
+    pub fn forget_autoscaler(&self, namespace: &str, name: &str) {
+        for gauge in &self.replicas {
+            // It may never have decided.
+            let _unknown = gauge.remove_label_values(&[namespace, name]);
+        }
     }
 
     /// Tells the size of a part of the table that was written.
@@ -250,4 +269,16 @@ impl Drop for WatchMeter {
     fn drop(&mut self) {
         self.set(false);
     }
+}
+
+/// Replicas that are asked for, and that there should be, by autoscaler.
+fn replicas() -> Result<[IntGaugeVec; 2], prometheus::Error> {
+    let gauges = |name, help| IntGaugeVec::new(Opts::new(name, help), &["namespace", "autoscaler"]);
+    Ok([
+        gauges("trunkline_current_replicas", "Replicas that an autoscaler's target asks for.")?,
+        gauges(
+            "trunkline_desired_replicas",
+            "Replicas that there should be by an autoscaler; an HPA or KEDA may follow it.",
+        )?,
+    ])
 }

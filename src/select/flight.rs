@@ -64,6 +64,7 @@ impl Flight {
         times.waiting.fetch_add(1, Ordering::Relaxed);
         let slot = times.outstanding.begin(sent, usual);
         health.in_flight.fetch_add(1, Ordering::Relaxed);
+        health.started.fetch_add(1, Ordering::Relaxed);
         Self {
             health,
             policy,

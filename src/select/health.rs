@@ -72,6 +72,8 @@ pub struct Health {
     /// Bytes of a request that make a token of its model.
     pub(super) bytes_a_token: Average,
     pub(super) in_flight: AtomicU32,
+    /// Requests that were ever sent.
+    pub(super) started: AtomicU64,
     pub(super) breaker: Breaker,
     /// When a slow target was last probed (milliseconds, 40 bits), and how often in vain.
     pub(super) probed: AtomicU64,
@@ -105,6 +107,7 @@ impl Health {
             success: Average::default(),
             bytes_a_token: Average::default(),
             in_flight: AtomicU32::new(0),
+            started: AtomicU64::new(0),
             breaker: Breaker::new(),
             probed: AtomicU64::new(0),
         }
@@ -116,6 +119,15 @@ impl Health {
             Phase::Open { .. } | Phase::Probing { .. } => true,
             Phase::Closed { .. } | Phase::Ramp { .. } => false,
         }
+    }
+
+    /// What it is asked to do: requests in flight, requests ever sent, and the time in which so many
+    /// of its first tokens came lately, with their number.
+    pub(super) fn load(&self, share: f32) -> (u32, u64, Option<(f32, u32)>) {
+        let window = self.streamed.get().map(|times| &times.window);
+        let first_token = window.and_then(|window| Some((window.quantile(share)?, window.count())));
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        (in_flight, self.started.load(Ordering::Relaxed), first_token)
     }
 
     /// Milliseconds since the origin of all times.

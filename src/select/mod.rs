@@ -38,7 +38,7 @@ pub use self::{
     hedge::{HedgeBudget, hedge_after},
     keys::{KeyState, KeyStates},
     needs::{BYTES_A_TOKEN, Needs},
-    states::Healths,
+    states::{Healths, Load},
 };
 use crate::table::{Choosing, Strategy, Target};
 

@@ -17,6 +17,24 @@ use crate::table::{Endpoint, ObjectId, Table, Target};
 
 type Id = (ObjectId, Endpoint, Arc<str>);
 
+/// The share of first tokens whose time is told.
+const LATE_SHARE: f32 = 0.95;
+
+/// What a model of a credential is asked to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    /// The account or server.
+    pub credential: ObjectId,
+    /// The upstream's name of the model.
+    pub model: Arc<str>,
+    /// Requests from the first byte sent to the last one read.
+    pub in_flight: u32,
+    /// Requests that were ever sent.
+    pub started: u64,
+    /// Seconds in which 95 of 100 first tokens came lately, and how many were seen.
+    pub first_token: Option<(f32, u32)>,
+}
+
 /// What is known of every target in use.
 #[derive(Debug)]
 pub struct Healths {
@@ -46,6 +64,29 @@ impl Healths {
                 health.is_left_alone();
         }
         all.into_iter().map(|((credential, model), open)| (credential, model, open)).collect()
+    }
+
+    /// What each model of each credential is asked to do, sorted.
+    pub fn loads(&self) -> Vec<Load> {
+        let mut all: BTreeMap<(ObjectId, Arc<str>), Load> = BTreeMap::new();
+        for ((credential, _, model), health) in self.lock().iter() {
+            let (in_flight, started, first_token) = health.load(LATE_SHARE);
+            let load = all.entry((credential.clone(), Arc::clone(model))).or_insert_with(|| Load {
+                credential: credential.clone(),
+                model: Arc::clone(model),
+                in_flight: 0,
+                started: 0,
+                first_token: None,
+            });
+            load.in_flight += in_flight;
+            load.started += started;
+            // Of a model at several endpoints the slower one counts.
+            load.first_token = match (load.first_token, first_token) {
+                (Some(known), Some(new)) if known.0 >= new.0 => Some(known),
+                (known, new) => new.or(known),
+            };
+        }
+        all.into_values().collect()
     }
 
     /// Forgets the targets that a new table no longer has.

@@ -11,8 +11,13 @@ use std::{
 /// A room, the rooms that it may name, and the crates that it must not.
 const RULES: &[(&str, &[&str], &[&str])] = &[
     ("api", &[], &["hyper", "tokio"]),
-    ("compile", &["api", "table", "dialect", "provider", "words"], &["hyper", "tokio"]),
-    ("control", &["api", "compile", "table", "observe"], &[]),
+    ("autoscale", &["words"], &["kube", "hyper"]),
+    (
+        "compile",
+        &["api", "autoscale", "table", "dialect", "provider", "words"],
+        &["hyper", "tokio"],
+    ),
+    ("control", &["api", "autoscale", "compile", "table", "observe"], &[]),
     ("dialect", &[], &["kube", "hyper", "tokio"]),
     ("files", &["api", "compile", "table", "observe"], &["hyper"]),
     ("observe", &["words"], &["kube"]),

@@ -196,6 +196,12 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
     let mut durations =
         texts(&["", "5", "s", "0s", "24h1ms", "-1s", "1.5s", "1d", "1s ", "100000s"]);
     durations.extend([json!(5), json!("1s1s1s1s1s"), Value::Null]);
+    let scaler = |more: Value| {
+        let mut scaler = json!({"scaleTargetRef": {"name": "vllm"}, "demand": {"proxies": {}},
+            "maxReplicas": 8, "inFlightPerReplica": 16});
+        scaler.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        scaler
+    };
     let target = |more: Value| {
         let mut target = json!({"name": "t", "credentialRef": {"name": "c"}, "model": "m"});
         target.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -277,6 +283,26 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
                 json!([{"name": "m", "capabilities": ["Sight"]}]),
                 json!([{"name": "m", "contextTokens": 0}]),
                 json!([{"name": "m"}, {"name": "m"}]),
+            ],
+        ),
+        (
+            "ModelAutoscaler",
+            "/spec",
+            vec![
+                scaler(json!({})),
+                scaler(json!({"demand": {"credentialRef": {"name": "vllm"}}, "minReplicas": 0})),
+                scaler(json!({"mode": "Recommend", "firstToken": "2s", "coldStart": "90s"})),
+            ],
+            vec![
+                scaler(json!({"minReplicas": 0})),
+                scaler(json!({"minReplicas": 9})),
+                scaler(json!({"maxReplicas": 0})),
+                scaler(json!({"inFlightPerReplica": 0})),
+                scaler(json!({"demand": {}})),
+                scaler(json!({"demand": {"proxies": {}, "credentialRef": {"name": "vllm"}}})),
+                scaler(json!({"mode": "Off"})),
+                scaler(json!({"coldStart": "0s"})),
+                scaler(json!({"scaleTargetRef": {}})),
             ],
         ),
         (

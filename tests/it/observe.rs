@@ -77,6 +77,7 @@ fn used() -> Metrics {
     operator.wrote("Secret", WriteResult::Ok, Duration::from_millis(1));
     operator.wrote_bytes("head", 1);
     operator.count_proxies(1, 0);
+    operator.autoscaler("team", "vllm", 1, 2);
     operator.count_condition(&["ModelRoute", "Ready", "True", "Ready"], 1);
     let mut watch = operator.watch("ModelRoute");
     watch.failing(WatchRestart::Silent);

@@ -7,6 +7,7 @@
 //! A process that does not lead does the same but the writing: it can take over at once.
 
 mod round;
+mod scopes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,8 +26,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use self::scopes::{of_kind, scopes};
 use super::{
     acks::{Ack, Acks},
+    autoscale,
     index::{Index, Needs},
     kind::{Kind, Scope},
     lease::{Candidate, Term},
@@ -64,6 +67,8 @@ pub struct Settings {
     pub options: Options,
     /// The name of this process.
     pub identity: String,
+    /// Whether `ModelAutoscaler`s are looked at.
+    pub autoscale: bool,
     /// For the token of a first head.
     pub random: [u8; 32],
 }
@@ -166,6 +171,10 @@ struct Operator {
     publisher: Publisher,
     floor: Arc<AtomicU64>,
     term: Option<Term>,
+    /// Whether this process leads, for who works beside it.
+    leading: watch::Sender<bool>,
+    /// The autoscalers at work.
+    _autoscale: Option<Task>,
     /// The version that holds `table`; none while that is to be published.
     stamp: Option<Stamp>,
     backoff: Backoff,
@@ -203,6 +212,18 @@ impl Operator {
         let (acks, acked) = Acks::new();
         let (statuses, written) = Statuses::new(client.clone(), &settings.identity, meter.clone());
         let scopes = scopes(&settings);
+        let leading = watch::Sender::new(false);
+        let autoscale = settings.autoscale.then(|| {
+            let config = autoscale::Config {
+                client: client.clone(),
+                scopes: of_kind(&settings, Kind::ModelAutoscaler),
+                lines: acks.lines(),
+                leads: leading.subscribe(),
+                identity: settings.identity.clone(),
+                meter: meter.clone(),
+            };
+            Task(tokio::spawn(autoscale::run(config)).abort_handle())
+        });
         let mut compiler = Compiler::new(settings.options, LastGood::default());
         compiler.inherit(&published.table);
         let mut operator = Self {
@@ -226,6 +247,8 @@ impl Operator {
             publisher,
             floor: Arc::default(),
             term: None,
+            leading,
+            _autoscale: autoscale,
             stamp: None,
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(5)),
             retry: None,
@@ -242,7 +265,11 @@ impl Operator {
                 Kind::ModelRoute => &published.routes,
                 Kind::ProviderCredential => &published.credentials,
                 Kind::ModelConsumer => &published.consumers,
-                Kind::ConfigMap | Kind::Namespace | Kind::Pod | Kind::Secret => &BTreeSet::new(),
+                Kind::ConfigMap
+                | Kind::ModelAutoscaler
+                | Kind::Namespace
+                | Kind::Pod
+                | Kind::Secret => &BTreeSet::new(),
             };
             let known = known.iter().filter(|id| scope.holds(id)).cloned().collect();
             operator.watch(scope, known);
@@ -329,6 +356,7 @@ impl Operator {
         let epoch = |term: Option<Term>| term.map(|term| term.epoch);
         let new = epoch(self.term) != epoch(term);
         self.term = term;
+        self.leading.send_replace(term.is_some());
         if !new {
             return;
         }
@@ -386,31 +414,6 @@ impl Operator {
         let task = watch(self.client.clone(), scope.clone(), known, self.news.clone(), meter);
         self.watches.insert(scope, Task(tokio::spawn(task).abort_handle()));
     }
-}
-
-/// What is watched for as long as the process lives.
-fn scopes(settings: &Settings) -> Vec<Scope> {
-    let mut scopes = Vec::new();
-    for kind in [Kind::ModelConsumer, Kind::ModelRoute, Kind::ProviderCredential] {
-        match &settings.watched {
-            None => scopes.push(Scope::all(kind, None)),
-            Some(names) => {
-                let scope = |name: &String| Scope::all(kind, Some(name.as_str().into()));
-                scopes.extend(names.iter().map(scope));
-            }
-        }
-    }
-    match &settings.watched {
-        None => scopes.push(Scope::all(Kind::Namespace, None)),
-        Some(names) => {
-            let one =
-                |name: &String| Scope::one(Kind::Namespace, &ObjectId::new("", name.as_str()));
-            scopes.extend(names.iter().map(one));
-        }
-    }
-    let pods = Scope::all(Kind::Pod, Some(settings.namespace.as_str().into()));
-    scopes.push(Scope { labels: Some(settings.proxies.as_str().into()), ..pods });
-    scopes
 }
 
 /// The objects with a status that news speak of.

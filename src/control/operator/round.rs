@@ -100,7 +100,11 @@ impl Operator {
                 let meaning = Meaning::Consumer(meaning.map(Arc::clone));
                 Some((index.consumer(id)?.generation, meaning))
             }
-            Kind::ConfigMap | Kind::Namespace | Kind::Pod | Kind::Secret => None,
+            Kind::ConfigMap
+            | Kind::ModelAutoscaler
+            | Kind::Namespace
+            | Kind::Pod
+            | Kind::Secret => None,
         }
     }
 

@@ -36,6 +36,7 @@ fn start(fake: &Fake, identity: &str, admin_port: u16) -> Process {
     let readiness = Readiness::default();
     let waiting = readiness.wait_for("table");
     let settings = Settings {
+        autoscale: false,
         namespace: "trunkline".to_owned(),
         watched: None,
         proxies: "component=proxy".to_owned(),

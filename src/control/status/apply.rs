@@ -25,7 +25,7 @@ const MANAGER: &str = "trunkline";
 const ANSWER: Duration = Duration::from_secs(3);
 
 /// Writes the status of an object, if it is still that object.
-pub(super) async fn apply(
+pub(in crate::control) async fn apply(
     client: Client,
     (kind, id): &Key,
     uid: &str,

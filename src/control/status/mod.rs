@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use kube::Client;
 use tokio::{sync::mpsc, time::Instant};
 
+pub(super) use self::apply::apply;
 pub use self::plan::ProgrammedReason;
 use self::{
     plan::{Differs, Facts, Programmed, differs},
@@ -185,9 +186,9 @@ impl Statuses {
             tokio::spawn(async move {
                 let begin = Instant::now();
                 let result = match &is {
-                    Status::Route(status) => apply::apply(client, &key, &uid, status).await,
-                    Status::Consumer(status) => apply::apply(client, &key, &uid, status).await,
-                    Status::Credential(status) => apply::apply(client, &key, &uid, status).await,
+                    Status::Route(status) => apply(client, &key, &uid, status).await,
+                    Status::Consumer(status) => apply(client, &key, &uid, status).await,
+                    Status::Credential(status) => apply(client, &key, &uid, status).await,
                 };
                 let counted = match &result {
                     Ok(()) => WriteResult::Ok,
@@ -256,7 +257,9 @@ const fn status_of(kind: Kind) -> &'static str {
         Kind::ModelConsumer => "ModelConsumer/status",
         Kind::ModelRoute => "ModelRoute/status",
         Kind::ProviderCredential => "ProviderCredential/status",
-        Kind::ConfigMap | Kind::Namespace | Kind::Pod | Kind::Secret => "other",
+        Kind::ConfigMap | Kind::ModelAutoscaler | Kind::Namespace | Kind::Pod | Kind::Secret => {
+            "other"
+        }
     }
 }
 
@@ -300,7 +303,11 @@ impl World {
                 let (was, is) = (Status::Consumer(about.status.clone()), Status::Consumer(is));
                 Some(Plan { uid: about.uid.clone(), was, is, differs, programmed })
             }
-            Kind::ConfigMap | Kind::Namespace | Kind::Pod | Kind::Secret => None,
+            Kind::ConfigMap
+            | Kind::ModelAutoscaler
+            | Kind::Namespace
+            | Kind::Pod
+            | Kind::Secret => None,
         }
     }
 

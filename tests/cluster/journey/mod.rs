@@ -5,6 +5,7 @@
 mod broken;
 mod first;
 mod load;
+mod scale;
 mod truth;
 
 use std::{
@@ -39,7 +40,7 @@ const OPERATORS: &str = "app.kubernetes.io/name=trunkline,app.kubernetes.io/comp
 
 /// Every journey, in the order in which they are made.
 pub fn tests() -> Vec<Test> {
-    [&first::TESTS[..], &load::TESTS, &broken::TESTS, &truth::TESTS].concat()
+    [&first::TESTS[..], &load::TESTS, &scale::TESTS, &broken::TESTS, &truth::TESTS].concat()
 }
 
 /// The one installation.
@@ -70,7 +71,7 @@ fn installed(cluster: &Arc<Cluster>) -> &'static Installed {
             cluster.namespace(namespace);
         }
         cluster.apply(HOME, include_str!("simulator.yaml")).unwrap();
-        for name in ["modelroutes", "providercredentials", "modelconsumers"] {
+        for name in ["modelroutes", "providercredentials", "modelconsumers", "modelautoscalers"] {
             let crd = format!("{name}.trunkline.dev");
             cluster.kubectl(&["delete", "crd", &crd, "--ignore-not-found"]).unwrap();
         }
@@ -135,6 +136,17 @@ impl Installed {
     fn proxies(&self) -> Vec<SocketAddr> {
         let pods = self.cluster.ready_pods(HOME, PROXIES).into_iter();
         pods.map(|(_, ip)| SocketAddr::new(ip.parse().unwrap(), 8080)).collect()
+    }
+
+    /// What the operator that leads says of itself.
+    fn metrics_of_the_leader(&self) -> String {
+        let pods = self.cluster.ready_pods(HOME, OPERATORS).into_iter();
+        let pages = pods.map(|(_, ip)| {
+            let admin = SocketAddr::new(ip.parse().unwrap(), 9090);
+            http::get(admin, "/metrics").unwrap().body
+        });
+        let leads = |page: &String| page.contains("\ntrunkline_operator_leader 1");
+        pages.filter(leads).collect()
     }
 
     /// Waits until so many proxies are ready and no other is left.

@@ -45,7 +45,7 @@ pub fn rejections(schema: &Value, value: &Value) -> Vec<String> {
 /// Whether an object fits: only `spec` is looked at, because the root's other fields are Kubernetes'.
 pub fn accepts(kind: &str, object: &Value) -> bool {
     static COMPILED: LazyLock<BTreeMap<&'static str, CompiledSchema>> = LazyLock::new(|| {
-        let kinds = ["ModelConsumer", "ModelRoute", "ProviderCredential"];
+        let kinds = ["ModelAutoscaler", "ModelConsumer", "ModelRoute", "ProviderCredential"];
         kinds.into_iter().map(|kind| (kind, compile_schema(spec(kind)))).collect()
     });
     let mut broken = Vec::new();

@@ -1,0 +1,118 @@
+//! What was read and wanted lately.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{Reading, STABLE, as_f64, demand};
+
+/// The longest time that is looked back.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// How much a new time of a request counts against the one that is known.
+const LEARNING: f64 = 0.05;
+
+/// Readings and wishes with their times, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct History {
+    began: Option<Instant>,
+    read: VecDeque<(Instant, Reading)>,
+    /// Only those that no later one exceeds: the first is the most that was wanted.
+    wanted: VecDeque<(Instant, u32)>,
+    /// How many replicas were asked for, as far back as a start takes.
+    asked: VecDeque<(Instant, u32)>,
+    /// Whether requests seem to stand in a line, and since when; none for all that was seen.
+    crowd: Option<(bool, Option<Instant>)>,
+    /// Seconds that a request takes while replicas are not full.
+    service: Option<f64>,
+}
+
+impl History {
+    /// Notes a reading.
+    pub(super) fn read(&mut self, reading: &Reading, now: Instant) {
+        self.began.get_or_insert(now);
+        let old = |(at, _): &(Instant, Reading)| now.saturating_duration_since(*at) > STABLE;
+        while self.read.front().is_some_and(old) {
+            self.read.pop_front();
+        }
+        self.read.push_back((now, *reading));
+    }
+
+    /// Notes how many replicas were wanted.
+    pub(super) fn wanted(&mut self, wanted: u32, now: Instant) {
+        while self.wanted.back().is_some_and(|(_, earlier)| *earlier <= wanted) {
+            self.wanted.pop_back();
+        }
+        let old = |(at, _): &(Instant, u32)| now.saturating_duration_since(*at) > LONGEST;
+        while self.wanted.front().is_some_and(old) {
+            self.wanted.pop_front();
+        }
+        self.wanted.push_back((now, wanted));
+    }
+
+    /// Replicas that were asked for long enough ago to have started. Notes how many are asked for now.
+    pub(super) fn started(&mut self, asked: u32, cold_start: Duration, now: Instant) -> u32 {
+        self.asked.push_back((now, asked));
+        // The newest of those that are old enough says what there was when the time began.
+        let old = |(at, _): &(Instant, u32)| now.saturating_duration_since(*at) >= cold_start;
+        while self.asked.get(1).is_some_and(old) {
+            self.asked.pop_front();
+        }
+        self.asked.iter().map(|(_, asked)| *asked).min().unwrap_or(asked)
+    }
+
+    /// Notes whether requests seem to stand in a line, and learns how long a request takes: those in
+    /// flight divided by those that end (Little's law). While there is a line that would be the time in
+    /// it, so nothing is learned then, nor as long as the line is in the readings; unless it lasts
+    /// longer than `patience`, because then it is no line: requests have become longer.
+    pub(super) fn crowded(&mut self, crowded: bool, patience: Duration, now: Instant) {
+        let (was, since) = self.crowd.unwrap_or((crowded, None));
+        let since = if was == crowded { since } else { Some(now) };
+        self.crowd = Some((crowded, since));
+        let pause = if crowded { patience } else { STABLE };
+        if since.is_none_or(|since| now.saturating_duration_since(since) >= pause) {
+            self.learn();
+        }
+    }
+
+    fn learn(&mut self) {
+        let sum = |of: fn(&Reading) -> f64| self.read.iter().map(|(_, one)| of(one)).sum::<f64>();
+        let (in_flight, ended) = (sum(|one| as_f64(one.in_flight)), sum(|one| one.ended));
+        if ended > 0.0 && in_flight > 0.0 {
+            let new = in_flight / ended;
+            self.service = Some(self.service.map_or(new, |known| known + (new - known) * LEARNING));
+        }
+    }
+
+    /// The mean demand of the readings in the last `span`.
+    pub(super) fn demand(&self, span: Duration, now: Instant) -> f64 {
+        self.mean(span, now, |reading| as_f64(demand(reading)))
+    }
+
+    /// Requests that would be in flight if none had to wait: those that arrive, by the time that each
+    /// takes; none while that time is not known.
+    pub(super) fn offered(&self, span: Duration, now: Instant) -> Option<f64> {
+        Some(self.mean(span, now, |reading| reading.arrived) * self.service?)
+    }
+
+    fn mean(&self, span: Duration, now: Instant, of: impl Fn(&Reading) -> f64) -> f64 {
+        let within = |(at, _): &&(Instant, Reading)| now.saturating_duration_since(*at) <= span;
+        let (mut sum, mut count) = (0.0, 0_u64);
+        for (_, reading) in self.read.iter().rev().take_while(within) {
+            sum += of(reading);
+            count += 1;
+        }
+        if count == 0 { 0.0 } else { sum / as_f64(count) }
+    }
+
+    /// Whether it reaches back so far.
+    pub(super) fn covers(&self, span: Duration, now: Instant) -> bool {
+        self.began.is_some_and(|began| now.saturating_duration_since(began) >= span)
+    }
+
+    /// The most that was wanted in the last `span`.
+    pub(super) fn most_wanted(&self, span: Duration, now: Instant) -> u32 {
+        let within = |(at, _): &&(Instant, u32)| now.saturating_duration_since(*at) <= span;
+        self.wanted.iter().find(within).map_or(0, |(_, wanted)| *wanted)
+    }
+}
