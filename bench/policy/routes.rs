@@ -74,6 +74,7 @@ fn target(at: usize, pricing: Option<Pricing>) -> Arc<Target> {
             base_path: "/v1".into(),
             ca: None,
             server_name: None,
+            service: false,
         },
         keys: vec![key],
     };

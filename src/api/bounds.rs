@@ -158,6 +158,41 @@ pub(super) fn base_url(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// The name of a Service.
+pub(super) fn service_name(_: &mut SchemaGenerator) -> Schema {
+    text(
+        1,
+        63,
+        "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",
+        "must be the name of a Service: lower case letters, digits and -",
+    )
+}
+
+/// A port by its name or its number.
+pub(super) fn port(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "minimum": 1,
+        "maximum": 65535,
+        "minLength": 1,
+        "maxLength": 15,
+        "x-kubernetes-validations": [{
+            "rule": "string(self).matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')",
+            "message": "must be a port's name or its number, from 1 to 65535",
+        }],
+    })
+}
+
+/// The path of a base URL.
+pub(super) fn base_path(_: &mut SchemaGenerator) -> Schema {
+    text(
+        1,
+        128,
+        "self.matches('^(/[A-Za-z0-9._~:@-]+)+/?$|^/$') && !self.matches('/[.]{1,2}(/|$)')",
+        "must be a path such as /v1, or /, without query, `%` or `..`",
+    )
+}
+
 /// An object whose values may be anything, as `overrides.set`.
 pub(super) fn free_map(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

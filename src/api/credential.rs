@@ -11,6 +11,7 @@ use super::{
     condition::{self, Condition},
     is_default,
     pricing::ModelSpec,
+    service::ServiceSpec,
 };
 
 /// What a `ProviderCredential` is.
@@ -34,12 +35,16 @@ use super::{
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
     printcolumn = r#"{"name":"Endpoint","type":"string","priority":1,"jsonPath":".spec.endpoint.baseURL"}"#,
+    printcolumn = r#"{"name":"Service","type":"string","priority":1,"jsonPath":".spec.endpoint.service.name"}"#,
     printcolumn = r#"{"name":"Message","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
-        "!self.provider.endsWith('Compatible') || (has(self.endpoint) && has(self.endpoint.baseURL))"
-    ).message("a provider `…Compatible` needs `endpoint.baseURL`: nobody else knows where your server is"))]
+        "!self.provider.endsWith('Compatible') || (has(self.endpoint) && (has(self.endpoint.baseURL) || has(self.endpoint.service)))"
+    ).message("a provider `…Compatible` needs `endpoint.baseURL` or `endpoint.service`: nobody else knows where your server is"))]
+#[x_kube(validation = Rule::new(
+        "self.provider.endsWith('Compatible') || !has(self.endpoint) || !has(self.endpoint.service)"
+    ).message("`endpoint.service` needs a provider `…Compatible`: a key of another provider goes to that provider only"))]
 pub struct ProviderCredentialSpec {
     /// Whose API is spoken. A key of a provider only ever goes to that provider's own hosts; with
     /// `…Compatible` it goes to `endpoint.baseURL`.
@@ -68,6 +73,10 @@ pub struct ProviderCredentialSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.tls) || !has(self.baseURL) || !self.baseURL.startsWith('http:')")
     .message("`tls` means nothing for a base URL with http://"))]
+#[x_kube(validation = Rule::new("!has(self.baseURL) || !has(self.service)")
+    .message("give at most one of `baseURL` and `service`"))]
+#[x_kube(validation = Rule::new("!has(self.tls) || !has(self.service) || self.service.scheme == 'HTTPS'")
+    .message("`tls` means nothing for a service without `scheme: HTTPS`"))]
 pub struct EndpointSpec {
     /// What the provider's own SDK calls its base URL: OpenAI's ends in `/v1`, Anthropic's and
     /// Gemini's have no version. `https`, unless the process was started with
@@ -75,6 +84,10 @@ pub struct EndpointSpec {
     #[serde(rename = "baseURL", default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "bounds::base_url")]
     pub base_url: Option<String>,
+    /// A Service of this namespace whose pods are balanced one by one, in place of `baseURL`. Only for
+    /// providers `…Compatible`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceSpec>,
     /// How the server's certificate is verified. There is no way not to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
@@ -303,7 +316,7 @@ pub struct ProviderCredentialStatus {
     pub observed_generation: Option<i64>,
     /// `Accepted`: the specification is sound. `ResolvedRefs`: every key and certificate was found.
     /// `Programmed`: every ready proxy runs this generation. `Ready`: routes can use it; `Degraded`
-    /// when with fewer keys.
+    /// when with fewer keys, `NoReadyPod` when its Service has no pod that is ready: requests then wait.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "condition::list")]
     pub conditions: Vec<Condition>,

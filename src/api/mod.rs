@@ -19,6 +19,7 @@ mod definition;
 mod pricing;
 mod requirements;
 mod route;
+mod service;
 
 pub use self::{
     access::{AccessSpec, ConsumerRef, GroupRef},
@@ -45,6 +46,7 @@ pub use self::{
         ModelRoute, ModelRouteSpec, ModelRouteStatus, OverridesSpec, TargetSpec, TargetStatus,
         TargetTimeouts, TimeoutsSpec, UsableState,
     },
+    service::{Scheme, ServicePort, ServiceSpec},
 };
 
 /// The API group.

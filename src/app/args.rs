@@ -269,7 +269,7 @@ pub(super) struct SimArgs {
     /// What the providers do (docs/simulator.md)
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Append every request to this file, one JSON object a line, prompts included
+    /// Append every request to this file, or `-` for stdout: one JSON object a line, prompts included
     #[arg(long, value_name = "FILE")]
     pub(super) journal: Option<PathBuf>,
     /// OpenAI's API

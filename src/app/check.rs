@@ -49,7 +49,9 @@ fn reports(snapshot: &Snapshot, allow_private_endpoints: bool) -> Vec<Report> {
 /// Names the objects that are served only where private endpoints are taken.
 fn note(snapshot: &Snapshot) -> Option<String> {
     let refused = |report: &Report| {
-        report.problems.iter().any(|problem| problem.reason == Reason::EndpointNotAllowed)
+        report.problems.iter().any(|problem| {
+            matches!(problem.reason, Reason::AddressNotAllowed | Reason::EndpointNotAllowed)
+        })
     };
     let open = reports(snapshot, true);
     let private: Vec<String> = reports(snapshot, false)

@@ -27,8 +27,8 @@ use crate::{
     files::Reader,
     proxy::{facts::Chat, failover},
     select::{
-        Candidate, Considered, Health, Healths, KeyState, KeyStates, LeftOut, Targets, Tried,
-        Verdict, consider, equals,
+        Backends, Candidate, Considered, Health, Healths, KeyState, KeyStates, LeftOut, Targets,
+        Tried, Verdict, consider, equals,
     },
     table::{Caller, Route, Strategy, Table, Target},
 };
@@ -38,6 +38,14 @@ pub(super) const PATH: &str = "/internal/explain";
 
 /// How long a proxy may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a proxy has learned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known<'a> {
+    pub(super) keys: &'a KeyStates,
+    pub(super) healths: &'a Healths,
+    pub(super) backends: &'a Backends,
+}
 
 /// What a request would meet.
 #[derive(Debug, Deserialize, Serialize)]
@@ -117,7 +125,10 @@ fn offline(
     let options = Options { allow_private_endpoints: true };
     let table = compile::compile(&snapshot, options, 1, &mut LastGood::default()).table;
     let now = Instant::now();
-    of_request(&table, &KeyStates::new(now), &Healths::new(now), api, consumer, body)
+    let (keys, healths, backends) = (KeyStates::new(now), Healths::new(now), Backends::new(now));
+    backends.follow(&table);
+    let known = Known { keys: &keys, healths: &healths, backends: &backends };
+    of_request(&table, known, api, consumer, body)
 }
 
 /// Asks a running proxy.
@@ -166,7 +177,7 @@ async fn exchange(
 /// When there is no such API, consumer or route, or the body is no request; for people.
 pub(super) fn answer(
     table: &Table,
-    (keys, healths): (&KeyStates, &Healths),
+    known: Known<'_>,
     query: &str,
     body: Bytes,
 ) -> Result<String, String> {
@@ -175,14 +186,13 @@ pub(super) fn answer(
     let named = field("api").unwrap_or(Api::ChatCompletions.as_str());
     let api = Api::ALL.into_iter().find(|api| api.as_str() == named);
     let api = api.ok_or_else(|| format!("there is no API `{named}`"))?;
-    let found = of_request(table, keys, healths, api, field("consumer"), body)?;
+    let found = of_request(table, known, api, field("consumer"), body)?;
     serde_json::to_string(&found).map_err(|error| error.to_string())
 }
 
 fn of_request(
     table: &Table,
-    keys: &KeyStates,
-    healths: &Healths,
+    known: Known<'_>,
     api: Api,
     consumer: Option<&str>,
     body: Bytes,
@@ -204,10 +214,13 @@ fn of_request(
         .ok_or_else(|| unknown(table, api, &chat.model, caller))?;
     let now = Instant::now();
     let keys: Vec<Arc<[Arc<KeyState>]>> =
-        route.targets.iter().map(|target| keys.of(&target.credential)).collect();
-    let health: Vec<Arc<Health>> = route.targets.iter().map(|target| healths.of(target)).collect();
+        route.targets.iter().map(|target| known.keys.of(&target.credential)).collect();
+    let health: Vec<Arc<Health>> =
+        route.targets.iter().map(|target| known.healths.of(target)).collect();
+    let backends: Vec<_> =
+        route.targets.iter().map(|target| known.backends.of(&target.credential)).collect();
     let ask = failover::ask(&chat, route);
-    let targets = Targets { route, keys: &keys, health: &health };
+    let targets = Targets { route, keys: &keys, health: &health, backends: &backends };
     let found = consider(targets, &ask, &Tried::default(), now);
     Ok(described(&chat, route, &found, ask.input_tokens))
 }
@@ -327,6 +340,7 @@ fn words(why: LeftOut) -> String {
         LeftOut::KeysRest { .. } => "every key rests".to_owned(),
         LeftOut::MissesSlo(part) => format!("misses slo.{}", part.as_str()),
         LeftOut::NoKey => "no key is left".to_owned(),
+        LeftOut::NoPod => "no pod of its Service is ready".to_owned(),
         LeftOut::Silent => "accepts and does not answer".to_owned(),
         LeftOut::Slow => "far slower than the fastest".to_owned(),
         LeftOut::TooLong { tokens, context } => {

@@ -141,19 +141,19 @@ impl Tables {
     /// Puts a table into use: the next request is served from it. What ends with the old one is
     /// cleared up after that.
     pub(super) fn put(&self, table: &Arc<Table>) {
-        self.shared.table.store(Arc::clone(table));
+        self.shared.put(table);
         let (revision, routes) = (table.revision, table.routes().len());
         self.metrics.table_revision.set(i64::try_from(revision).unwrap_or(i64::MAX));
         self.metrics.table_timestamp.set(jiff::Timestamp::now().as_second());
-        self.shared.retain(table);
         self.metrics.retain(&lives_in(table));
         tracing::info!(revision, routes, "a new routing table is in use");
     }
 
     /// What a request would meet now, as JSON.
     fn explain(&self, query: &str, body: Bytes) -> Result<String, String> {
-        let Shared { keys, healths, .. } = &*self.shared;
-        explain::answer(&self.current(), (keys, healths), query, body)
+        let Shared { keys, healths, backends, .. } = &*self.shared;
+        let known = explain::Known { keys, healths, backends };
+        explain::answer(&self.current(), known, query, body)
     }
 
     /// Every model of every credential, and whether it is left alone.

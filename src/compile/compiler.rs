@@ -3,7 +3,7 @@
 //! The result is that of compiling everything, always; a property test holds the two together, and
 //! [`super::compile`] is this with everything touched. What reaches what:
 //!
-//! * a `Secret` or `ConfigMap` reaches the credentials that name it;
+//! * a `Secret`, `ConfigMap` or Service reaches the credentials that name it;
 //! * a credential reaches the routes that name it, and, when it comes or goes, those routes of its
 //!   namespace whose report may list what there is;
 //! * a consumer or a namespace's labels reach every route: whom `access` lets in hangs on them;
@@ -20,6 +20,7 @@ use std::{
 use super::{
     ConditionType, LastGood, Options, Problem, Reached, Ready, Reason, Report, Snapshot, Source,
     Touched,
+    backend::Found,
     conflict::Names,
     consumer, credential,
     inherit::Inherited,
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::{
     api::{ModelConsumerSpec, ModelRouteSpec, ProviderCredentialSpec},
-    table::{Consumers, Credential, ObjectId, Route},
+    table::{Backends, Consumers, Credential, ObjectId, Route, Target},
 };
 
 /// Everything that was compiled, and how it hangs together.
@@ -39,6 +40,7 @@ pub struct Compiler {
     pub(super) last: LastGood,
     offers: BTreeMap<ObjectId, Offer>,
     credential_reports: BTreeMap<ObjectId, Report>,
+    backends: Backends,
     consumers: Consumers,
     consumer_reports: BTreeMap<ObjectId, Report>,
     /// Whether there is a consumer at all, good or bad.
@@ -75,8 +77,12 @@ impl Compiler {
 
     /// Takes over what is published: it serves in place of what is not sound and was never seen to be.
     /// To be called before the first update.
-    pub fn inherit<'a>(&mut self, routes: impl IntoIterator<Item = &'a Arc<Route>>) {
-        self.inherited = Inherited::new(routes);
+    pub fn inherit<'a>(
+        &mut self,
+        routes: impl IntoIterator<Item = &'a Arc<Route>>,
+        backends: Backends,
+    ) {
+        self.inherited = Inherited::new(routes, backends);
     }
 
     /// The routes of the table, by name.
@@ -112,6 +118,11 @@ impl Compiler {
     /// Who may call.
     pub const fn consumers(&self) -> &Consumers {
         &self.consumers
+    }
+
+    /// The pods of each credential that names a Service.
+    pub const fn backends(&self) -> &Backends {
+        &self.backends
     }
 
     /// What is said of everything.
@@ -166,7 +177,10 @@ impl Compiler {
         touched: &Touched,
     ) -> (BTreeSet<ObjectId>, BTreeSet<ObjectId>) {
         let mut dirty = touched.credentials.clone();
-        if !touched.secrets.is_empty() || !touched.config_maps.is_empty() {
+        if !touched.secrets.is_empty()
+            || !touched.config_maps.is_empty()
+            || !touched.services.is_empty()
+        {
             let last = &self.last.credentials;
             let versions = snapshot.credentials.iter().flat_map(|(id, entry)| {
                 entry.spec.iter().chain(last.get(id)).map(move |spec| (id, spec))
@@ -198,6 +212,7 @@ impl Compiler {
         snapshot: &Snapshot,
         was: Option<&Offer>,
     ) -> (Option<Offer>, Option<Report>) {
+        let was_backend = self.backends.remove(id);
         let last = &mut self.last.credentials;
         let Some(entry) = snapshot.credentials.get(id) else {
             last.remove(id);
@@ -211,6 +226,7 @@ impl Compiler {
         let Settled { built, problems, last_good } = settled;
         let Some((built, spec)) = built else {
             let offer = self.inherited.offer(id);
+            self.backends.extend(self.inherited.backend(id).map(|pods| (id.clone(), pods)));
             let keys = offer.as_ref().and_then(|offer| offer.credential.as_ref());
             let usable = keys.map_or(0, |credential| credential.keys.len());
             let status = offer.is_some();
@@ -222,21 +238,28 @@ impl Compiler {
         if !last_good {
             self.inherited.forget_credential(id);
         }
-        let credential::Built { credential, usable, total } = built;
+        let credential::Built { credential, usable, total, found } = built;
+        let Found { backend, note } = found.unwrap_or_default();
+        if spec.endpoint.service.is_some() {
+            let same = was_backend.filter(|was| **was == backend);
+            self.backends.insert(id.clone(), same.unwrap_or_else(|| Arc::new(backend)));
+        }
         let reason = match credential {
             None => Reason::NoUsableKey,
             Some(_) if last_good => Reason::LastGood,
+            Some(_) if !note.is_empty() => Reason::NoReadyPod,
             Some(_) if usable < total => Reason::Degraded,
             Some(_) => Reason::Ready,
         };
         let ready = Ready { status: credential.is_some(), reason, usable, total };
         let report = about("ProviderCredential", id, &entry.source, problems, ready);
+        let report = Report { note: note.clone(), ..report };
         let credential = credential.map(|built| {
             let same = was.and_then(|was| was.credential.as_ref()).filter(|was| ***was == built);
             same.map_or_else(|| Arc::new(built.clone()), Arc::clone)
         });
         let (models, allowed) = (spec.models.clone(), spec.allowed_routes.namespaces.clone());
-        (Some(Offer { credential, models, allowed }), Some(report))
+        (Some(Offer { credential, models, allowed, note }), Some(report))
     }
 
     /// Builds all consumers, if one of them or a Secret that one names is touched: a key has one owner,
@@ -379,6 +402,11 @@ impl Compiler {
         let lost_any = !lost.is_empty();
         problems.extend(lost.into_iter().map(|(_, problem)| problem));
         let usable = route.targets.len();
+        let note = |target: &Arc<Target>| {
+            let note = &self.offers.get(&target.credential.id)?.note;
+            (!note.is_empty()).then(|| (Arc::clone(&target.name), note.clone()))
+        };
+        let notes: Vec<_> = route.targets.iter().filter_map(note).collect();
         let reason = if route.models.is_empty() {
             Reason::NameTaken
         } else if route.paused {
@@ -387,17 +415,24 @@ impl Compiler {
             Reason::NoUsableTarget
         } else if held.last_good {
             Reason::LastGood
-        } else if usable < total || lost_any {
+        } else if notes.len() == usable {
+            Reason::NoReadyPod
+        } else if usable < total || lost_any || !notes.is_empty() {
             Reason::Degraded
         } else {
             Reason::Ready
         };
-        let status = matches!(reason, Reason::LastGood | Reason::Degraded | Reason::Ready);
+        let status = matches!(
+            reason,
+            Reason::LastGood | Reason::Degraded | Reason::NoReadyPod | Reason::Ready
+        );
         let ready = Ready { status, reason, usable, total };
-        let targets = states(&held.targets, &route, &held.problems);
+        let targets = states(&held.targets, &route, &held.problems, &notes);
+        let notes: Vec<_> =
+            notes.iter().map(|(target, note)| format!("target `{target}`: {note}")).collect();
         let models = route.models.iter().map(ToString::to_string).collect();
         let report = about("ModelRoute", id, &held.source, problems, ready);
-        held.report = Report { targets, models, ..report };
+        held.report = Report { targets, models, note: notes.join("; "), ..report };
         held.served = match held.served.take() {
             _ if route.models.is_empty() => None,
             Some(same) if *same == route => Some(same),

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 
 use super::{
-    Options, Snapshot, endpoint, pricing,
+    Options, Snapshot,
+    backend::{self, Found},
+    endpoint, pricing,
     report::{Problem, Reason},
     resolve,
     secret::{self, Place},
     value::{host_name, label, pause, suggestion},
 };
 use crate::{
-    api::{ApiKeysSpec, CaBundleKind, CaBundleRef, ProviderCredentialSpec},
+    api::{ApiKeysSpec, CaBundleKind, CaBundleRef, ProviderCredentialSpec, Scheme},
     provider::{self, PROVIDERS, Provider},
     table::{Credential, Endpoint, Key, ObjectId, Secret},
 };
@@ -26,6 +28,8 @@ pub(super) struct Built {
     pub(super) usable: usize,
     /// Keys that it names.
     pub(super) total: usize,
+    /// The pods of its Service, if it names one.
+    pub(super) found: Option<Found>,
 }
 
 /// Builds a credential. A key that cannot be had is left out and told; the rest serves.
@@ -39,7 +43,7 @@ pub(super) fn build(
     problems: &mut Vec<Problem>,
 ) -> Option<Built> {
     let provider = find(&spec.provider, problems);
-    let endpoint = provider.and_then(|row| endpoint(spec, row, options, problems));
+    let endpoint = provider.and_then(|row| endpoint(id, spec, row, options, problems));
     let ca = match spec.endpoint.tls.as_ref().and_then(|tls| tls.ca_bundle_ref.as_ref()) {
         Some(wanted) => bundle(id, wanted, snapshot, problems).map(Some),
         None => Some(None),
@@ -62,7 +66,10 @@ pub(super) fn build(
         endpoint.ca = ca;
         Credential { id: id.clone(), provider, endpoint, keys }
     });
-    Some(Built { credential, usable, total })
+    let service = spec.endpoint.service.as_ref();
+    let found =
+        service.map(|service| backend::find(&id.namespace, service, snapshot, options, problems));
+    Some(Built { credential, usable, total, found })
 }
 
 fn find(name: &str, problems: &mut Vec<Problem>) -> Option<&'static Provider> {
@@ -76,26 +83,39 @@ fn find(name: &str, problems: &mut Vec<Problem>) -> Option<&'static Provider> {
 }
 
 fn endpoint(
+    id: &ObjectId,
     spec: &ProviderCredentialSpec,
     provider: &Provider,
     options: Options,
     problems: &mut Vec<Problem>,
 ) -> Option<Endpoint> {
     let given = spec.endpoint.base_url.as_deref();
-    let Some(url) = given.or(provider.base_url) else {
-        let message = "a provider `…Compatible` needs `baseURL`: nobody else knows where your \
-                       server is";
-        problems.push(Problem::invalid("spec.endpoint", message));
-        return None;
-    };
     let tls = spec.endpoint.tls.as_ref();
-    if tls.is_some() && url.starts_with("http:") {
-        let message = "`tls` means nothing for a base URL with http://";
-        problems.push(Problem::invalid("spec.endpoint.tls", message));
-    }
     let server_name = tls.and_then(|tls| tls.server_name.as_deref());
     if let Some(Err(message)) = server_name.map(host_name) {
         problems.push(Problem::invalid("spec.endpoint.tls.serverName", message));
+    }
+    if let Some(service) = &spec.endpoint.service {
+        if given.is_some() {
+            let message = "give at most one of `baseURL` and `service`";
+            problems.push(Problem::invalid("spec.endpoint", message));
+        }
+        if tls.is_some() && service.scheme != Scheme::Https {
+            let message = "`tls` means nothing for a service without `scheme: HTTPS`";
+            problems.push(Problem::invalid("spec.endpoint.tls", message));
+        }
+        let endpoint = backend::endpoint(&id.namespace, service, provider, problems)?;
+        return Some(Endpoint { server_name: server_name.map(Into::into), ..endpoint });
+    }
+    let Some(url) = given.or(provider.base_url) else {
+        let message = "a provider `…Compatible` needs `baseURL` or `service`: nobody else knows \
+                       where your server is";
+        problems.push(Problem::invalid("spec.endpoint", message));
+        return None;
+    };
+    if tls.is_some() && url.starts_with("http:") {
+        let message = "`tls` means nothing for a base URL with http://";
+        problems.push(Problem::invalid("spec.endpoint.tls", message));
     }
     let base =
         endpoint::judge(url, provider, options).map_err(|problem| problems.push(problem)).ok()?;
@@ -106,6 +126,7 @@ fn endpoint(
         base_path: base.path.into(),
         ca: None,
         server_name: server_name.map(Into::into),
+        service: false,
     })
 }
 

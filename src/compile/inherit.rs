@@ -17,7 +17,7 @@ use crate::{
         AllowedNamespaces, CredentialRef, LabelExpression, LabelOperator, LabelSelector,
         NamespacesFrom,
     },
-    table::{Credential, ObjectId, Route, Target},
+    table::{Backend, Backends, Credential, ObjectId, Route, Target},
 };
 
 /// Routes and credentials by name.
@@ -25,13 +25,18 @@ use crate::{
 pub(super) struct Inherited {
     routes: BTreeMap<ObjectId, Arc<Route>>,
     credentials: BTreeMap<ObjectId, Arc<Credential>>,
+    /// Pods too stay as they were: which Service they are of is not in the table.
+    backends: Backends,
     /// The namespaces whose routes use a credential, and so may.
     users: BTreeMap<ObjectId, BTreeSet<Arc<str>>>,
 }
 
 impl Inherited {
-    pub(super) fn new<'a>(routes: impl IntoIterator<Item = &'a Arc<Route>>) -> Self {
-        let mut inherited = Self::default();
+    pub(super) fn new<'a>(
+        routes: impl IntoIterator<Item = &'a Arc<Route>>,
+        backends: Backends,
+    ) -> Self {
+        let mut inherited = Self { backends, ..Self::default() };
         for route in routes {
             inherited.routes.insert(route.id.clone(), Arc::clone(route));
             for Target { credential, .. } in route.targets.iter().map(|target| &**target) {
@@ -47,12 +52,18 @@ impl Inherited {
     /// The object is sound again, or gone.
     pub(super) fn forget_credential(&mut self, id: &ObjectId) {
         self.credentials.remove(id);
+        self.backends.remove(id);
         self.users.remove(id);
     }
 
     /// As [`Inherited::forget_credential`].
     pub(super) fn forget_route(&mut self, id: &ObjectId) {
         self.routes.remove(id);
+    }
+
+    /// The pods of a credential as they were published.
+    pub(super) fn backend(&self, id: &ObjectId) -> Option<Arc<Backend>> {
+        self.backends.get(id).map(Arc::clone)
     }
 
     /// A credential as it was published, for those who used it.
@@ -69,7 +80,7 @@ impl Inherited {
         let allowed =
             AllowedNamespaces { from: NamespacesFrom::Selector, selector: Some(selector) };
         // What it said of its models is published with the targets alone, and these keep it.
-        Some(Offer { credential, models: Vec::new(), allowed })
+        Some(Offer { credential, models: Vec::new(), allowed, note: String::new() })
     }
 
     /// A route as it was published, with those of its targets that it may still use, and the
@@ -127,7 +138,7 @@ mod tests {
     /// A compiler that was started when this was published.
     fn restarted(published: &Compiler, snapshot: &Snapshot) -> Compiler {
         let mut compiler = Compiler::new(Options::default(), LastGood::default());
-        compiler.inherit(published.served());
+        compiler.inherit(published.served(), published.backends().clone());
         compiler.update(snapshot, &Touched::everything(snapshot));
         compiler
     }

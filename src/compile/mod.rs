@@ -1,7 +1,8 @@
 //! Resources in, a routing table and one report an object out.
 //!
 //! ```text
-//! ProviderCredential ─┬─ Secret, ConfigMap ─► Credential ─┐
+//! ProviderCredential ─┬─ EndpointSlice ───────► Backend ───── each pod ─────────────► Table
+//!                     ├─ Secret, ConfigMap ─► Credential ─┐
 //!                     └─ allowedRoutes ─────────────┐     │
 //! ModelRoute ─► targets[].credentialRef ────────────┴──► Target ─► Route ─► names ─► Table
 //!             (route.rs)      (resolve.rs)      (credential.rs)      (conflict.rs)      ▲
@@ -23,6 +24,7 @@
 mod ability;
 mod access;
 mod autoscaler;
+pub mod backend;
 mod choosing;
 mod compiler;
 mod conflict;
@@ -47,7 +49,7 @@ pub use self::{
     autoscaler::autoscaler,
     compiler::Compiler,
     report::{Condition, ConditionType, Problem, Ready, Reason, Report, TargetState},
-    settle::named,
+    settle::{named, service},
     snapshot::{Entry, Snapshot, Source},
     touched::{Reached, Touched},
 };
@@ -89,7 +91,9 @@ pub struct Compiled {
 impl Compiled {
     /// Whether a table says the very same, whatever its revision: then nothing is published.
     pub fn same_as(&self, table: &Table) -> bool {
-        self.table.routes() == table.routes() && self.table.consumers() == table.consumers()
+        self.table.routes() == table.routes()
+            && self.table.consumers() == table.consumers()
+            && self.table.backends() == table.backends()
     }
 }
 
@@ -110,7 +114,8 @@ pub fn compile(
     reports.extend(compiler.reports().cloned());
     reports.sort_by(|a, b| order(a).cmp(&order(b)));
     let table = Table::of_shared(revision, compiler.served().map(Arc::clone).collect())
-        .with_consumers(compiler.consumers().clone());
+        .with_consumers(compiler.consumers().clone())
+        .with_backends(compiler.backends().clone());
     *last = compiler.last;
     Compiled { table, reports }
 }

@@ -16,6 +16,9 @@ enum Edit {
     Consumer(ObjectId, u64, Box<ModelConsumerSpec>),
     Secret(ObjectId, &'static str),
     Namespace(&'static str, &'static str),
+    /// A Service with one pod, ready or not.
+    Service(ObjectId, bool),
+    DeleteService(ObjectId),
     DeleteRoute(ObjectId),
     DeleteCredential(ObjectId),
     DeleteConsumer(ObjectId),
@@ -58,7 +61,13 @@ fn route() -> impl Strategy<Value = ModelRouteSpec> {
 }
 
 fn credential() -> impl Strategy<Value = ProviderCredentialSpec> {
-    let provider = prop::sample::select(vec!["OpenAI", "Anthropic", "Nobody"]);
+    let provider = prop::sample::select(vec![
+        "OpenAI",
+        "Anthropic",
+        "Nobody",
+        "OpenAICompatible, endpoint: { service: { name: v, port: http, path: / } }",
+        "OpenAICompatible, endpoint: { service: { name: w, port: 80, path: / } }",
+    ]);
     let auth = prop::sample::select(vec![
         "{ none: {} }",
         "{ apiKey: { keys: [{ name: k, secretRef: { name: s, key: k } }] } }",
@@ -106,6 +115,8 @@ fn edit() -> impl Strategy<Value = Edit> {
             .prop_map(|(id, created, spec)| Edit::Consumer(id, created, Box::new(spec))),
         1 => consumers().prop_map(Edit::DeleteConsumer),
         1 => routes().prop_map(Edit::DeleteRoute),
+        2 => (id(&["v", "w"]), any::<bool>()).prop_map(|(id, ready)| Edit::Service(id, ready)),
+        1 => id(&["v", "w"]).prop_map(Edit::DeleteService),
         1 => credentials().prop_map(Edit::DeleteCredential),
         1 => secrets().prop_map(Edit::DeleteSecret),
     ]
@@ -143,6 +154,20 @@ fn make(edit: Edit, snapshot: &mut Snapshot, touched: &mut Touched) {
             let labels = [("team".to_owned(), team.to_owned())];
             snapshot.namespaces.insert(name.to_owned(), labels.into());
             touched.namespaces.insert(name.into());
+        }
+        Edit::Service(id, ready) => {
+            let slice = serde_json::json!({
+                "metadata": {"labels": {backend::SERVICE_LABEL: *id.name}}, "addressType": "IPv4",
+                "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": ready}}],
+                "ports": [{"name": "http", "port": 8000}],
+            });
+            let slice = backend::Slice::of(&serde_json::from_value(slice).unwrap()).unwrap().1;
+            snapshot.services.insert(id.clone(), [("slice".into(), slice)].into());
+            touched.services.insert(id);
+        }
+        Edit::DeleteService(id) => {
+            snapshot.services.remove(&id);
+            touched.services.insert(id);
         }
         Edit::DeleteRoute(id) => {
             snapshot.routes.remove(&id);
@@ -188,6 +213,7 @@ proptest! {
             let table = Table::of_shared(1, compiler.served().map(Arc::clone).collect());
             prop_assert_eq!(table.routes(), whole.table.routes());
             prop_assert_eq!(compiler.consumers(), whole.table.consumers());
+            prop_assert_eq!(compiler.backends(), whole.table.backends());
             prop_assert_eq!(reports(compiler.reports()), whole.reports);
             // What was not reached is the very same, and what is equal stays where it is.
             for route in compiler.served() {

@@ -68,6 +68,8 @@ pub enum Reason {
 
     /// Everything that it refers to was found.
     ResolvedRefs,
+    /// An `EndpointSlice` names an address that is never connected to.
+    AddressNotAllowed,
     /// There is no such `ConfigMap`.
     ConfigMapNotFound,
     /// There is no such consumer.
@@ -84,9 +86,11 @@ pub enum Reason {
     KeyTaken,
     /// The key is there and cannot be used.
     KeyUnusable,
+    /// No pod of the Service has such a port.
+    PortNotFound,
     /// The credential's owner does not allow it, or there is none: which of the two is not told.
     RefNotPermitted,
-    /// This process has no right to read the `Secret` or `ConfigMap`.
+    /// This process has no right to read the `Secret`, `ConfigMap` or `EndpointSlice`.
     RefNotReadable,
     /// There is no such Secret.
     SecretNotFound,
@@ -104,6 +108,8 @@ pub enum Reason {
     Degraded,
     /// An earlier version of it serves.
     LastGood,
+    /// No pod of a Service is ready: requests wait for one, or go to other targets.
+    NoReadyPod,
     /// No key can be used.
     NoUsableKey,
     /// No target can be used.
@@ -127,6 +133,7 @@ impl Reason {
             Self::Unreadable => "Unreadable",
             Self::UnsupportedValue => "UnsupportedValue",
             Self::ResolvedRefs => "ResolvedRefs",
+            Self::AddressNotAllowed => "AddressNotAllowed",
             Self::ConfigMapNotFound => "ConfigMapNotFound",
             Self::ConsumerNotFound => "ConsumerNotFound",
             Self::CredentialNotFound => "CredentialNotFound",
@@ -135,6 +142,7 @@ impl Reason {
             Self::KeyNotFound => "KeyNotFound",
             Self::KeyTaken => "KeyTaken",
             Self::KeyUnusable => "KeyUnusable",
+            Self::PortNotFound => "PortNotFound",
             Self::RefNotPermitted => "RefNotPermitted",
             Self::RefNotReadable => "RefNotReadable",
             Self::SecretNotFound => "SecretNotFound",
@@ -144,6 +152,7 @@ impl Reason {
             Self::Ready => "Ready",
             Self::Degraded => "Degraded",
             Self::LastGood => "LastGood",
+            Self::NoReadyPod => "NoReadyPod",
             Self::NoUsableKey => "NoUsableKey",
             Self::NoUsableTarget => "NoUsableTarget",
             Self::NotAccepted => "NotAccepted",
@@ -163,6 +172,7 @@ impl Reason {
             | Self::Unreadable
             | Self::UnsupportedValue => ConditionType::Accepted,
             Self::ResolvedRefs
+            | Self::AddressNotAllowed
             | Self::ConfigMapNotFound
             | Self::ConsumerNotFound
             | Self::CredentialNotFound
@@ -171,6 +181,7 @@ impl Reason {
             | Self::KeyNotFound
             | Self::KeyTaken
             | Self::KeyUnusable
+            | Self::PortNotFound
             | Self::RefNotPermitted
             | Self::RefNotReadable
             | Self::SecretNotFound
@@ -179,6 +190,7 @@ impl Reason {
             Self::Ready
             | Self::Degraded
             | Self::LastGood
+            | Self::NoReadyPod
             | Self::NoUsableKey
             | Self::NoUsableTarget
             | Self::NotAccepted
@@ -251,6 +263,8 @@ pub struct Report {
     pub targets: Vec<TargetState>,
     /// The names that a route really owns.
     pub models: Vec<String>,
+    /// What else is to be said of how it serves.
+    pub note: String,
     /// Whether it is somebody else's and was not looked into.
     pub left_alone: bool,
 }
@@ -292,6 +306,7 @@ impl Report {
             ready: None,
             targets: Vec::new(),
             models: Vec::new(),
+            note: String::new(),
             left_alone: false,
         }
     }
@@ -325,10 +340,15 @@ impl Report {
         if let Some(Ready { status, reason, usable, total }) =
             self.ready.filter(|_| kind == ConditionType::Ready)
         {
+            let parts = format!("{usable} of {total} can be used");
             let message = if reason == Reason::Ready {
                 String::new()
+            } else if reason == Reason::NoReadyPod {
+                self.note.clone()
+            } else if self.note.is_empty() {
+                parts
             } else {
-                format!("{usable} of {total} can be used")
+                format!("{parts}; {}", self.note)
             };
             return Condition { kind, status, reason, message };
         }

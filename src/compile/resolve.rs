@@ -33,6 +33,8 @@ pub(super) struct Offer {
     pub(super) models: Vec<ModelSpec>,
     /// Who may use it.
     pub(super) allowed: AllowedNamespaces,
+    /// What is said of its Service while no pod of it is ready; else empty.
+    pub(super) note: String,
 }
 
 /// What references are resolved against.

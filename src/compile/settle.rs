@@ -12,8 +12,14 @@ use crate::{
     table::{ObjectId, Route},
 };
 
-/// Each target of a route, with why it cannot be used where it cannot.
-pub(super) fn states(targets: &[String], route: &Route, problems: &[Problem]) -> Vec<TargetState> {
+/// Each target of a route, with why it cannot be used where it cannot. `notes` are what is said of
+/// targets without a ready pod.
+pub(super) fn states(
+    targets: &[String],
+    route: &Route,
+    problems: &[Problem],
+    notes: &[(Arc<str>, String)],
+) -> Vec<TargetState> {
     let state = |(at, name): (usize, &String)| {
         let usable = route.targets.iter().any(|target| *target.name == **name);
         let field = format!("spec.targets[{at}]");
@@ -23,12 +29,15 @@ pub(super) fn states(targets: &[String], route: &Route, problems: &[Problem]) ->
                 .strip_prefix(&field)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         });
+        let note = notes.iter().find(|(target, _)| **target == **name);
         let reason = match told {
+            _ if usable && note.is_some() => Reason::NoReadyPod,
             _ if usable => Reason::Ready,
             Some(problem) => problem.reason,
             None => Reason::CredentialNotReady,
         };
         let message = told.filter(|_| !usable).map(|problem| problem.message.clone());
+        let message = message.or_else(|| note.map(|(_, note)| note.clone()).filter(|_| usable));
         TargetState { name: name.clone(), usable, reason, message: message.unwrap_or_default() }
     };
     targets.iter().enumerate().map(state).collect()
@@ -39,6 +48,13 @@ pub(super) fn names_any(id: &ObjectId, spec: &ProviderCredentialSpec, touched: &
     let (secrets, config_maps) = named(id, spec);
     secrets.iter().any(|name| touched.secrets.contains(name))
         || config_maps.iter().any(|name| touched.config_maps.contains(name))
+        || service(id, spec).is_some_and(|name| touched.services.contains(&name))
+}
+
+/// The Service that a credential names.
+pub fn service(id: &ObjectId, spec: &ProviderCredentialSpec) -> Option<ObjectId> {
+    let service = spec.endpoint.service.as_ref()?;
+    Some(ObjectId::new(Arc::clone(&id.namespace), service.name.as_str()))
 }
 
 /// The `Secret`s and `ConfigMap`s that a credential names.

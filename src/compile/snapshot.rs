@@ -10,7 +10,10 @@ use std::{
 
 use secrecy::{SecretSlice, SecretString};
 
-use super::report::{Problem, Report};
+use super::{
+    backend::Slices,
+    report::{Problem, Report},
+};
 use crate::{
     api::{ModelConsumerSpec, ModelRouteSpec, ProviderCredentialSpec},
     table::ObjectId,
@@ -31,6 +34,10 @@ pub struct Snapshot {
     pub config_maps: BTreeMap<ObjectId, BTreeMap<String, String>>,
     /// `Secret`s and `ConfigMap`s that this process has no right to read.
     pub refused: BTreeSet<ObjectId>,
+    /// `EndpointSlice`s, by their Service.
+    pub services: BTreeMap<ObjectId, Slices>,
+    /// Services whose `EndpointSlice`s this process has no right to read.
+    pub refused_services: BTreeSet<ObjectId>,
     /// The labels of each namespace that is known.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// Environment variables that some key names, as far as they are set. `None` where keys may not

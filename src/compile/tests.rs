@@ -371,3 +371,69 @@ fn ten_thousand_routes_compile_in_a_blink() {
     // About 0.1 s when optimised; this build is not.
     assert!(begin.elapsed().as_secs() < 10, "{:?}", begin.elapsed());
 }
+
+const VLLM: &str = "{ provider: OpenAICompatible, auth: { none: {} }, endpoint: { service: { name: \
+                    vllm, port: http, path: /v1 } } }";
+
+/// The one slice of Service `vllm`: each pod with whether it is ready.
+fn pods(objects: &mut Objects, pods: &[(&str, bool)]) {
+    let endpoint = |(address, ready): &(&str, bool)| serde_json::json!({"addresses": [address], "conditions": {"ready": ready}});
+    let slice = serde_json::json!({
+        "metadata": {"labels": {backend::SERVICE_LABEL: "vllm"}}, "addressType": "IPv4",
+        "endpoints": pods.iter().map(endpoint).collect::<Vec<_>>(),
+        "ports": [{"name": "http", "port": 8000}],
+    });
+    let (_, slice) = backend::Slice::of(&serde_json::from_value(slice).unwrap()).unwrap();
+    objects.snapshot.services.insert(id("vllm"), [("s".into(), slice)].into());
+}
+
+#[test]
+fn the_ready_pods_of_a_service_stand_beside_its_credential() {
+    let mut objects = chat();
+    objects.credential("local", VLLM);
+    objects.route("chat", &to("{ name: local }", "chat"));
+    pods(&mut objects, &[("10.0.0.1", true), ("10.0.0.2", false), ("10.0.0.3", true)]);
+    let compiled = objects.compile();
+    let ready: Vec<_> =
+        compiled.table.backends()[&id("local")].pods.iter().map(ToString::to_string).collect();
+    assert_eq!(ready, ["10.0.0.1:8000", "10.0.0.3:8000"]);
+    let endpoint = &compiled.table.routes()[0].targets[0].credential.endpoint;
+    assert_eq!((&*endpoint.host, &*endpoint.base_path), ("vllm.default.svc", "/v1"));
+    assert!(endpoint.service && !endpoint.tls);
+    assert!(compiled.reports.iter().all(|report| report.problems.is_empty()));
+    // A pod more changes nothing but its backend.
+    pods(&mut objects, &[("10.0.0.1", true), ("10.0.0.2", true), ("10.0.0.3", true)]);
+    let after = objects.compile();
+    assert_eq!(after.table.routes(), compiled.table.routes());
+    assert!(!after.same_as(&compiled.table));
+}
+
+#[test]
+fn a_service_without_a_ready_pod_is_said_and_its_target_stays() {
+    let mut objects = chat();
+    objects.credential("local", VLLM);
+    objects.route("chat", &to("{ name: local }", "chat"));
+    objects.route(
+        "both",
+        "{ models: [both], targets: [{ name: own, credentialRef: { name: local }, model: m }, { \
+         name: hosted, credentialRef: { name: anthropic }, model: m, tier: 1 }] }",
+    );
+    for (slices, said) in [(false, "has no EndpointSlice"), (true, "no pod of Service")] {
+        if slices {
+            pods(&mut objects, &[("10.0.0.1", false)]);
+        }
+        let compiled = objects.compile();
+        assert_eq!(ready(&compiled, "local"), Reason::NoReadyPod);
+        assert_eq!(ready(&compiled, "chat"), Reason::NoReadyPod);
+        assert_eq!(ready(&compiled, "both"), Reason::Degraded);
+        let both = compiled.reports.iter().find(|it| it.id == Some(id("both"))).unwrap();
+        assert!(both.problems.is_empty());
+        let states: Vec<_> = both.targets.iter().map(|it| (it.usable, it.reason)).collect();
+        assert_eq!(states, [(true, Reason::NoReadyPod), (true, Reason::Ready)]);
+        assert!(both.targets[0].message.contains(said), "{}", both.targets[0].message);
+        let told = both.conditions().pop().unwrap();
+        assert!(told.status && told.message.contains(said), "{}", told.message);
+        assert!(compiled.table.backends()[&id("local")].pods.is_empty());
+        assert_eq!(compiled.table.routes().iter().map(|it| it.targets.len()).sum::<usize>(), 3);
+    }
+}

@@ -21,6 +21,8 @@ pub struct Touched {
     pub secrets: BTreeSet<ObjectId>,
     /// `ConfigMap`s.
     pub config_maps: BTreeSet<ObjectId>,
+    /// Services, whose `EndpointSlice`s changed.
+    pub services: BTreeSet<ObjectId>,
     /// Namespaces, by name.
     pub namespaces: BTreeSet<Arc<str>>,
 }

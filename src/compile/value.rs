@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use crate::api::ServicePort;
+
 /// The longest duration that a field takes.
 const LONGEST: Duration = Duration::from_hours(24);
 
@@ -138,6 +140,32 @@ pub(super) fn host_name(text: &str) -> Result<(), String> {
     check(text.len() <= 253 && text.split('.').all(part), || {
         format!("`{text}` must be a DNS name in lower case")
     })
+}
+
+/// The name of a Service.
+pub(super) fn service_name(text: &str) -> Result<(), String> {
+    check(text.len() <= 63 && !text.contains('.') && host_name(text).is_ok(), || {
+        format!("`{text}` must be the name of a Service: lower case letters, digits and -")
+    })
+}
+
+/// A port by its name or its number.
+pub(super) fn port(port: &ServicePort) -> Result<(), String> {
+    let good = match port {
+        ServicePort::Name(name) => name.len() <= 15 && service_name(name).is_ok(),
+        ServicePort::Number(number) => (1..=65535).contains(number),
+    };
+    check(good, || "must be a port's name or its number, from 1 to 65535".to_owned())
+}
+
+/// The path of a base URL.
+pub(super) fn base_path(text: &str) -> Result<(), String> {
+    let inside = |c: u8| c.is_ascii_alphanumeric() || b"._~:@-".contains(&c);
+    let part = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(inside);
+    let parts = text.strip_prefix('/').map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    let good =
+        text == "/" || parts.is_some_and(|parts| text.len() <= 128 && parts.split('/').all(part));
+    check(good, || format!("`{text}` must be a path such as /v1, or /, without query, `%` or `..`"))
 }
 
 /// The name of an environment variable. What stands there instead may be the key itself, pasted into

@@ -1,7 +1,7 @@
 //! The objects as the watches tell of them, in the form that `compile` looks at.
 //!
-//! Pure: news go in, and out comes a [`Snapshot`], what in it was touched, and which `Secret`s and
-//! `ConfigMap`s somebody has to look at now. Nobody looks at any other.
+//! Pure: news go in, and out comes a [`Snapshot`], what in it was touched, and which `Secret`s,
+//! `ConfigMap`s and `EndpointSlice`s somebody has to look at now. Nobody looks at any other.
 //!
 //! Nothing may be compiled before everything is known once ([`Index::is_complete`]): a table without
 //! the keys that have not been read yet would be a wrong one. For the same reason a credential whose
@@ -17,9 +17,10 @@ use tokio::time::Instant;
 use super::{
     about::{About, differs, note},
     kind::{Kind, Scope},
-    named::{scopes, secrets},
+    named::{Needs, scopes, secrets},
     object::{Declared, Object, Proxy},
     progress::Key,
+    slices,
     watch::{Change, News, Told},
 };
 use crate::{
@@ -30,15 +31,6 @@ use crate::{
     compile::{Snapshot, Touched},
     table::ObjectId,
 };
-
-/// Which watches must begin and end.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Needs {
-    /// Begin.
-    pub begin: Vec<Scope>,
-    /// End.
-    pub end: Vec<Scope>,
-}
 
 /// How far a scope is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,12 +165,12 @@ impl Index {
                 for change in changes {
                     match change {
                         Change::Applied(id, object) => self.applied(id, object, now, &mut needs),
-                        Change::Deleted(id) => self.deleted(scope.kind, &id, &mut needs),
+                        Change::Deleted(id) => self.deleted(&scope, &id, &mut needs),
                     }
                 }
             }
         }
-        if matches!(scope.kind, Kind::Secret | Kind::ConfigMap) {
+        if matches!(scope.kind, Kind::ConfigMap | Kind::EndpointSlice | Kind::Secret) {
             self.answered(&scope);
         }
         if !self.guarded.is_empty() && self.is_complete() {
@@ -258,10 +250,15 @@ impl Index {
             }
             // It has a watch of its own, and no table hangs on it.
             Object::Autoscaler(_) => {}
+            Object::Slice(service, slice) => {
+                let name = (service, &id.name);
+                slices::applied(&mut self.snapshot, &mut self.touched, name, slice);
+            }
         }
     }
 
-    fn deleted(&mut self, kind: Kind, id: &ObjectId, needs: &mut Needs) {
+    fn deleted(&mut self, scope: &Scope, id: &ObjectId, needs: &mut Needs) {
+        let kind = scope.kind;
         match kind {
             Kind::ModelRoute => {
                 self.routes.remove(id);
@@ -288,6 +285,11 @@ impl Index {
                     self.touched.config_maps.insert(id.clone());
                 }
             }
+            Kind::EndpointSlice => {
+                let Some(service) = scope.service() else { return };
+                let name = (service, &id.name);
+                slices::deleted(&mut self.snapshot, &mut self.touched, name);
+            }
             Kind::Secret => {
                 if self.snapshot.secrets.remove(id).is_some() {
                     self.touched.secrets.insert(id.clone());
@@ -311,15 +313,17 @@ impl Index {
         self.want(key, &BTreeSet::new(), needs);
     }
 
-    /// A `Secret` or `ConfigMap` was looked at, or the look was refused.
+    /// Something that an object names was looked at, or the look was refused.
     fn answered(&mut self, scope: &Scope) {
-        let Some(name) = scope.name.as_ref() else { return };
-        let id = ObjectId::new(scope.namespace.clone().unwrap_or_default(), Arc::clone(name));
         let refused = self.scopes.get(scope) == Some(&Known::Refused);
-        let refusals = &mut self.snapshot.refused;
-        let changed = if refused { refusals.insert(id.clone()) } else { refusals.remove(&id) };
-        if changed {
-            self.touch(scope.kind, id);
+        if let Some(service) = scope.service() {
+            slices::answered(&mut self.snapshot, &mut self.touched, service, refused);
+        } else if let Some(name) = &scope.name {
+            let id = ObjectId::new(scope.namespace.clone().unwrap_or_default(), Arc::clone(name));
+            let refusals = &mut self.snapshot.refused;
+            if if refused { refusals.insert(id.clone()) } else { refusals.remove(&id) } {
+                self.touch(scope.kind, id);
+            }
         }
         for key in self.wanted.get(scope).cloned().into_iter().flatten() {
             self.release(&key, Instant::now());
@@ -330,7 +334,8 @@ impl Index {
         match kind {
             Kind::Secret => self.touched.secrets.insert(id),
             Kind::ConfigMap => self.touched.config_maps.insert(id),
-            Kind::ModelAutoscaler
+            Kind::EndpointSlice
+            | Kind::ModelAutoscaler
             | Kind::ModelConsumer
             | Kind::ModelRoute
             | Kind::Namespace
@@ -376,7 +381,7 @@ impl Index {
             Known::Asked => false,
             Known::Told => true,
             Known::Refused => match scope.kind {
-                Kind::Secret | Kind::ConfigMap => {
+                Kind::ConfigMap | Kind::EndpointSlice | Kind::Secret => {
                     let mut users = self.wanted.get(scope).into_iter().flatten();
                     !users.any(|user| self.guarded.contains(user))
                 }
@@ -420,12 +425,16 @@ impl Index {
 
     /// Nobody names it any more, so nothing of it is kept.
     fn forget(&mut self, scope: &Scope) {
+        if let Some(service) = scope.service() {
+            slices::forget(&mut self.snapshot, &service);
+        }
         let (Some(namespace), Some(name)) = (&scope.namespace, &scope.name) else { return };
         let id = ObjectId::new(Arc::clone(namespace), Arc::clone(name));
         match scope.kind {
             Kind::Secret => drop(self.snapshot.secrets.remove(&id)),
             Kind::ConfigMap => drop(self.snapshot.config_maps.remove(&id)),
-            Kind::ModelAutoscaler
+            Kind::EndpointSlice
+            | Kind::ModelAutoscaler
             | Kind::ModelConsumer
             | Kind::ModelRoute
             | Kind::Namespace
@@ -563,5 +572,46 @@ mod tests {
         let about = index.route(&ObjectId::new("team", "chat")).unwrap();
         assert_eq!(about.status.usable_targets.as_deref(), Some("1/1"));
         assert_eq!(about.seen, first);
+    }
+    #[tokio::test]
+    async fn the_pods_of_a_service_are_looked_at_while_a_credential_names_it() {
+        let mut index = index();
+        let spec = json!({"spec": {"provider": "OpenAICompatible", "auth": {"none": {}},
+            "endpoint": {"service": {"name": "vllm", "port": "http", "path": "/v1"}}}});
+        let credential = applied(Kind::ProviderCredential, "local", &spec);
+        let needs = apply(&mut index, changed(credentials(), vec![credential]));
+        let service = ObjectId::new("team", "vllm");
+        let slices = Scope::slices(&service);
+        assert_eq!(needs.begin, std::slice::from_ref(&slices));
+        assert!(!index.is_complete() && there(&index).is_empty());
+        let slice = json!({"metadata": {"name": "vllm-x", "namespace": "team",
+            "resourceVersion": "1", "labels": {"kubernetes.io/service-name": "vllm"}},
+            "endpoints": [{"addresses": ["10.0.0.1"]}], "ports": [{"name": "http", "port": 80}]});
+        let slice = serde_json::from_value(slice).unwrap();
+        let read = object::read(Kind::EndpointSlice, slice).unwrap();
+        let id = read.id.clone();
+        let one = vec![Change::Applied(read.id, read.object)];
+        apply(&mut index, changed(slices.clone(), one));
+        assert_eq!(index.snapshot.services[&service].len(), 1);
+        assert!(index.is_complete() && there(&index) == ["local"]);
+        assert!(index.take_touched().services.contains(&service));
+        apply(&mut index, changed(slices.clone(), vec![Change::Deleted(id)]));
+        assert!(index.take_touched().services.contains(&service));
+        assert!(index.snapshot.services.is_empty());
+        let gone = Change::Deleted(ObjectId::new("team", "local"));
+        let needs = apply(&mut index, changed(credentials(), vec![gone]));
+        assert_eq!(needs.end, [slices]);
+    }
+
+    #[tokio::test]
+    async fn pods_that_may_not_be_looked_at_are_their_credentials_problem() {
+        let mut index = index();
+        let spec = json!({"spec": {"provider": "OpenAICompatible", "auth": {"none": {}},
+            "endpoint": {"service": {"name": "vllm", "port": "http", "path": "/v1"}}}});
+        let credential = applied(Kind::ProviderCredential, "local", &spec);
+        apply(&mut index, changed(credentials(), vec![credential]));
+        let service = ObjectId::new("team", "vllm");
+        apply(&mut index, News { scope: Scope::slices(&service), told: Told::Refused });
+        assert!(index.is_complete() && index.snapshot.refused_services.contains(&service));
     }
 }

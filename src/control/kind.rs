@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Namespace, Pod, Secret},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject},
@@ -10,6 +13,7 @@ use kube::{
 
 use crate::{
     api::{ModelAutoscaler, ModelConsumer, ModelRoute, ProviderCredential},
+    compile::backend::SERVICE_LABEL,
     table::ObjectId,
 };
 
@@ -18,6 +22,8 @@ use crate::{
 pub enum Kind {
     /// Certificates to trust, where a credential names them.
     ConfigMap,
+    /// The pods of a Service, where a credential names it.
+    EndpointSlice,
     /// What scales replicas.
     ModelAutoscaler,
     /// Callers.
@@ -39,6 +45,7 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ConfigMap => "ConfigMap",
+            Self::EndpointSlice => "EndpointSlice",
             Self::ModelAutoscaler => "ModelAutoscaler",
             Self::ModelConsumer => "ModelConsumer",
             Self::ModelRoute => "ModelRoute",
@@ -52,6 +59,7 @@ impl Kind {
     fn resource(self) -> ApiResource {
         match self {
             Self::ConfigMap => ApiResource::erase::<ConfigMap>(&()),
+            Self::EndpointSlice => ApiResource::erase::<EndpointSlice>(&()),
             Self::ModelAutoscaler => ApiResource::erase::<ModelAutoscaler>(&()),
             Self::ModelConsumer => ApiResource::erase::<ModelConsumer>(&()),
             Self::ModelRoute => ApiResource::erase::<ModelRoute>(&()),
@@ -87,6 +95,20 @@ impl Scope {
     pub fn one(kind: Kind, id: &ObjectId) -> Self {
         let namespace = (!id.namespace.is_empty()).then(|| Arc::clone(&id.namespace));
         Self { kind, namespace, name: Some(Arc::clone(&id.name)), labels: None }
+    }
+
+    /// The `EndpointSlice`s of a Service. They have names of their own, so they are found by a label.
+    pub fn slices(service: &ObjectId) -> Self {
+        let labels = format!("{SERVICE_LABEL}={}", service.name);
+        let namespace = Some(Arc::clone(&service.namespace));
+        Self { kind: Kind::EndpointSlice, namespace, name: None, labels: Some(labels.into()) }
+    }
+
+    /// The Service whose `EndpointSlice`s it holds, if it holds some.
+    pub fn service(&self) -> Option<ObjectId> {
+        let (_, name) =
+            self.labels.as_ref().filter(|_| self.kind == Kind::EndpointSlice)?.split_once('=')?;
+        Some(ObjectId::new(self.namespace.clone()?, name))
     }
 
     /// Whether an object lies in it, as far as its name tells.

@@ -31,6 +31,7 @@ mod operator;
 pub mod pace;
 pub mod progress;
 pub mod publish;
+mod slices;
 pub mod status;
 pub mod watch;
 

@@ -1,13 +1,22 @@
-//! Which `Secret`s and `ConfigMap`s an object names, as scopes to be watched. No other is looked at.
+//! Which `Secret`s, `ConfigMap`s and Services an object names, as scopes to be watched. No other is looked at.
 
 use std::sync::Arc;
 
 use super::kind::{Kind, Scope};
 use crate::{
     api::{ModelConsumerSpec, ProviderCredentialSpec},
-    compile::named,
+    compile::{named, service},
     table::ObjectId,
 };
+
+/// Which watches must begin and end.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Begin.
+    pub begin: Vec<Scope>,
+    /// End.
+    pub end: Vec<Scope>,
+}
 
 /// The Secrets that a consumer names.
 pub(super) fn secrets(id: &ObjectId, spec: &ModelConsumerSpec) -> impl Iterator<Item = Scope> {
@@ -22,5 +31,6 @@ pub(super) fn secrets(id: &ObjectId, spec: &ModelConsumerSpec) -> impl Iterator<
 pub(super) fn scopes(id: &ObjectId, spec: &ProviderCredentialSpec) -> impl Iterator<Item = Scope> {
     let (secrets, config_maps) = named(id, spec);
     let secrets = secrets.into_iter().map(|id| Scope::one(Kind::Secret, &id));
-    secrets.chain(config_maps.into_iter().map(|id| Scope::one(Kind::ConfigMap, &id)))
+    let config_maps = config_maps.into_iter().map(|id| Scope::one(Kind::ConfigMap, &id));
+    secrets.chain(config_maps).chain(service(id, spec).map(|id| Scope::slices(&id)))
 }

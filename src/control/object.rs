@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::DynamicObject;
 use secrecy::{SecretSlice, zeroize::Zeroize};
 use serde::de::DeserializeOwned;
@@ -18,7 +19,7 @@ use crate::{
         ModelAutoscalerSpec, ModelAutoscalerStatus, ModelConsumerSpec, ModelConsumerStatus,
         ModelRouteSpec, ModelRouteStatus, ProviderCredentialSpec, ProviderCredentialStatus,
     },
-    compile::{Entry, Problem, Source},
+    compile::{Entry, Problem, Source, backend::Slice},
     table::ObjectId,
 };
 
@@ -41,6 +42,8 @@ pub enum Object {
     Route(Box<Declared<ModelRouteSpec, ModelRouteStatus>>),
     /// A `Secret`'s values.
     Secret(BTreeMap<String, SecretSlice<u8>>),
+    /// An `EndpointSlice`, with its Service.
+    Slice(ObjectId, Slice),
 }
 
 /// An object of ours.
@@ -84,6 +87,7 @@ pub(super) fn read(kind: Kind, object: DynamicObject) -> Option<Read> {
     let version = version(object.metadata.resource_version.as_deref())?;
     let object = match kind {
         Kind::ConfigMap => Object::ConfigMap(texts(object.data.get("data"))),
+        Kind::EndpointSlice => slice(&id, object)?,
         Kind::ModelAutoscaler => Object::Autoscaler(Box::new(declared(object))),
         Kind::ModelConsumer => Object::Consumer(Box::new(declared(object))),
         Kind::ModelRoute => Object::Route(Box::new(declared(object))),
@@ -117,6 +121,20 @@ fn declared<S: DeserializeOwned, T: DeserializeOwned + Default>(
         entry: Entry { source: Source::default(), created, spec, problems },
         status: serde_json::from_value(take("status")).unwrap_or_default(),
     }
+}
+
+/// None of a slice that belongs to no Service, which no watch asks for. One that cannot be read is empty.
+fn slice(id: &ObjectId, object: DynamicObject) -> Option<Object> {
+    let DynamicObject { metadata, mut data, .. } = object;
+    let mut take = |field| data.get_mut(field).map(Value::take).unwrap_or_default();
+    let read = EndpointSlice {
+        address_type: String::new(),
+        endpoints: serde_json::from_value(take("endpoints")).unwrap_or_default(),
+        ports: serde_json::from_value(take("ports")).unwrap_or_default(),
+        metadata,
+    };
+    let (service, slice) = Slice::of(&read)?;
+    Some(Object::Slice(ObjectId::new(Arc::clone(&id.namespace), service), slice))
 }
 
 fn texts(fields: Option<&Value>) -> BTreeMap<String, String> {
@@ -201,6 +219,26 @@ mod tests {
         let Object::Secret(values) = object else { panic!("no secret") };
         assert_eq!(values["key"].expose_secret(), b"sk-canary");
         assert_eq!(values.len(), 1);
+    }
+
+    #[test]
+    fn a_slice_that_cannot_be_read_is_there_without_pods() {
+        let slice = |endpoints: Value| {
+            let slice = object(json!({
+                "metadata": {"name": "vllm-x", "namespace": "team", "resourceVersion": "7",
+                    "labels": {"kubernetes.io/service-name": "vllm"}},
+                "addressType": "IPv4", "endpoints": endpoints,
+                "ports": [{"name": "http", "port": 8000}],
+            }));
+            let read = read(Kind::EndpointSlice, slice).unwrap().object;
+            let Object::Slice(service, slice) = read else { panic!("{read:?}") };
+            (service.to_string(), slice)
+        };
+        let (service, with_pod) = slice(json!([{"addresses": ["10.0.0.1"]}]));
+        let (_, without) = slice(json!([]));
+        assert_eq!(service, "team/vllm");
+        assert_ne!(with_pod, without);
+        assert_eq!(slice(json!("no list")).1, without);
     }
 
     #[test]

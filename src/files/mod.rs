@@ -18,14 +18,19 @@ use std::{
     sync::Arc,
 };
 
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use self::document::{Document, Unreadable};
 use crate::{
     api::{API_VERSION, GROUP, ModelAutoscalerSpec, ModelConsumerSpec, ProviderCredentialSpec},
-    compile::{Entry, Problem, Reason, Report, Snapshot, Source, autoscaler, value::suggestion},
+    compile::{
+        Entry, Problem, Reason, Report, Snapshot, Source, autoscaler,
+        backend::{SERVICE_LABEL, Slice},
+        value::suggestion,
+    },
     table::ObjectId,
 };
 
@@ -124,7 +129,9 @@ fn place(
         snapshot.unread.push(bad(kind, None, source, problem));
         return;
     }
-    let needed = ours || (version == "v1" && matches!(kind, "ConfigMap" | "Namespace" | "Secret"));
+    let needed = ours
+        || (version == "v1" && matches!(kind, "ConfigMap" | "Namespace" | "Secret"))
+        || (version == "discovery.k8s.io/v1" && kind == "EndpointSlice");
     if !needed {
         let report = Report::new(kind, None, source.clone());
         snapshot.unread.push(Report { left_alone: true, ..report });
@@ -173,6 +180,13 @@ fn place(
             let report = Report::new(kind, Some(id), source.clone());
             snapshot.unread.push(Report { problems, ..report });
         }
+        "EndpointSlice" => match slice(object) {
+            Ok((service, slice)) => {
+                let service = ObjectId::new(Arc::clone(&id.namespace), service);
+                snapshot.services.entry(service).or_default().insert(id.name, slice);
+            }
+            Err(problem) => snapshot.unread.push(bad(kind, Some(id), source, problem)),
+        },
         "ConfigMap" => {
             snapshot.config_maps.insert(id, secret::texts(object.get("data")));
         }
@@ -189,6 +203,16 @@ fn place(
             snapshot.secrets.insert(id, data);
         }
     }
+}
+
+/// The pods of a Service, which a cluster would tell.
+fn slice(object: &Map<String, Value>) -> Result<(String, Slice), Problem> {
+    let slice: EndpointSlice = serde_json::from_value(Value::Object(object.clone()))
+        .map_err(|error| Problem::new(Reason::Invalid, "", error.to_string()))?;
+    Slice::of(&slice).ok_or_else(|| {
+        let message = format!("has no label {SERVICE_LABEL}, so it belongs to no Service");
+        Problem::invalid("metadata.labels", message)
+    })
 }
 
 fn entry<T: DeserializeOwned>(kind: &str, document: &Document) -> Entry<T> {

@@ -5,7 +5,7 @@
 //! reached the client. A streamed answer counts as begun at its first meaningful token, a whole one
 //! when all of it is here (or so much that holding it back would cost more than a retry is worth).
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
@@ -89,14 +89,14 @@ impl From<Failure> for Failed {
     }
 }
 
-/// Tries one target with one key.
+/// Tries one target, or one pod of it, with one key.
 ///
 /// # Errors
 /// When there is no answer worth showing; nothing has reached the client then.
 pub async fn attempt(
     pool: &Pool,
     chat: &Chat,
-    target: &Target,
+    (target, pod): (&Target, Option<SocketAddr>),
     key: Option<&Key>,
     outbound: Outbound,
     view: &View,
@@ -105,7 +105,7 @@ pub async fn attempt(
     let sent = Instant::now();
     let translated = outbound.translated;
     let hide_usage = outbound.usage_added;
-    let response = send(pool, chat, target, key, outbound, deadlines, sent).await?;
+    let response = send(pool, chat, (target, pod), key, outbound, deadlines, sent).await?;
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
         return Err(refusal(target, head.status, &head.headers, body, deadlines).await);
@@ -136,7 +136,7 @@ pub async fn attempt(
 async fn send(
     pool: &Pool,
     chat: &Chat,
-    target: &Target,
+    (target, pod): (&Target, Option<SocketAddr>),
     key: Option<&Key>,
     outbound: Outbound,
     deadlines: Deadlines,
@@ -158,7 +158,8 @@ async fn send(
         target.timeouts.headers
     };
     let by = (sent + wait).min(deadlines.begin);
-    match timeout_at(by, pool.send(&target.credential.endpoint, request, connect)).await {
+    let sending = pool.send(&target.credential.endpoint, pod, request, connect);
+    match timeout_at(by, sending).await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) => Err(of_send_error(error).into()),
         Err(_) => Err(Failure::HeadersTimeout.into()),

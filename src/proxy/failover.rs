@@ -60,6 +60,8 @@ struct Story {
     refused: Vec<(Arc<str>, Refusal)>,
     /// Whether the first target was late once; a request is not hedged twice.
     late: bool,
+    /// Attempts that no pod has seen: the pod was gone before anybody knew.
+    unseen: u32,
     /// The late target, and the second one that was asked because of it.
     hedge: Option<(usize, usize)>,
 }
@@ -129,18 +131,22 @@ pub async fn serve(
             continue;
         }
         let at_target = story.tried.iter().filter(|one| one.target == name).count();
+        let unseen = pick.pod.is_some() && failure == Failure::Connect;
+        story.unseen += u32::from(unseen);
+        let alternatives = choose(common, &story.excluded, now).is_some();
         let progress = Progress {
-            attempts: ledger.tries(),
+            attempts: ledger.tries().saturating_sub(story.unseen),
             at_target: u32::try_from(at_target + 1).unwrap_or(u32::MAX),
             committed: false,
-            alternatives: choose(common, &story.excluded, now).is_some(),
-            trusted,
+            alternatives,
+            // Another pod is better than the same one again.
+            trusted: trusted && !(pick.pod.is_some() && alternatives),
         };
         let allowance = Allowance {
             attempts: route.failover.max_attempts,
             deadline,
             on: route.failover.on,
-            budget: worker.retries.borrow().has_one(),
+            budget: unseen || worker.retries.borrow().has_one(),
         };
         let next = retry::next(&failure, progress, allowance, now, worker.random());
         story.tried.push(Tried { target: name, failure, said });
@@ -152,7 +158,9 @@ pub async fn serve(
                 again = Some(pick);
             }
         }
-        worker.retries.borrow_mut().spend();
+        if !unseen {
+            worker.retries.borrow_mut().spend();
+        }
     }
     if story.hedge.is_some() {
         ledger.hedged(HedgeResult::Neither);
@@ -212,7 +220,8 @@ fn choose(common: Common<'_>, excluded: &select::Tried, now: Instant) -> Option<
 
 fn targets(common: Common<'_>) -> Targets<'_> {
     let Common { route, handles, .. } = common;
-    Targets { route, keys: &handles.keys, health: &handles.health }
+    let RouteHandles { keys, health, backends, .. } = handles;
+    Targets { route, keys, health, backends }
 }
 
 /// Begins an attempt, if the request can be said to that target.
@@ -364,13 +373,17 @@ fn rest(pick: &Pick, key: Option<&Key>, failure: &Failure, now: Instant) {
     }
 }
 
-/// What this request need not try again: a key where the key is at fault, else the target.
+/// What this request need not try again: a key where the key is at fault, a pod where another may do
+/// better, else the target.
 fn exclude(excluded: &mut select::Tried, pick: &Pick, target: &Target, failure: &Failure) {
     let limited = matches!(failure, Failure::Provider { class: ErrorClass::RateLimited, .. });
     match &pick.key {
         Some(key) if failure.refuses_key() || (limited && target.credential.keys.len() > 1) => {
             excluded.key(key);
         }
-        _ => excluded.target(pick.target),
+        _ => match pick.pod.as_ref().filter(|_| failure.blames_one_pod()) {
+            Some(pod) => excluded.pod(pod),
+            None => excluded.target(pick.target),
+        },
     }
 }

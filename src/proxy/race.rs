@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     dialect::{Loss, View},
-    select::{Ask, Flight, Pick},
+    select::{Ask, Flight, Pick, PickedPod},
     table::{Key, Route, Target},
 };
 
@@ -91,7 +91,7 @@ pub fn launch(common: Common<'_>, pick: Pick, sent: Instant) -> Result<Launched<
     let last_attempt = (arrived + route.failover.total_budget).min(ends);
     let patient = pick.patience.map_or(last_attempt, |wait| last_attempt.min(sent + wait));
     let deadlines = Deadlines { begin: if chat.stream { patient } else { ends }, end: ends };
-    let flight = Flight::begin(
+    let mut flight = Flight::begin(
         Arc::clone(health),
         route.choosing.breaker,
         ask.lane,
@@ -99,7 +99,11 @@ pub fn launch(common: Common<'_>, pick: Pick, sent: Instant) -> Result<Launched<
         pick.probe,
         sent,
     );
-    let attempt = attempt::attempt(&worker.pool, chat, target, key, outbound, view, deadlines);
+    if let Some(pod) = &pick.pod {
+        flight = flight.at(pod, sent);
+    }
+    let to = (&**target, pick.pod.as_ref().map(PickedPod::address));
+    let attempt = attempt::attempt(&worker.pool, chat, to, key, outbound, view, deadlines);
     let attempt = Box::pin(attempt);
     Ok(Launched { pick, target, key, losses, flight, sent, last_attempt, ends, attempt })
 }

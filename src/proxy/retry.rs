@@ -126,6 +126,32 @@ impl Failure {
         }
     }
 
+    /// Whether another pod of the same server may do better.
+    pub const fn blames_one_pod(&self) -> bool {
+        match self {
+            Self::Provider { class, .. } => match class {
+                ErrorClass::Overloaded
+                | ErrorClass::RateLimited
+                | ErrorClass::Server
+                | ErrorClass::Timeout => true,
+                ErrorClass::Billing
+                | ErrorClass::ContentFilter
+                | ErrorClass::ContextExceeded
+                | ErrorClass::CredentialRejected
+                | ErrorClass::InvalidRequest
+                | ErrorClass::ModelNotFound
+                | ErrorClass::TooLarge => false,
+            },
+            Self::Connect
+            | Self::FirstTokenTimeout
+            | Self::HeadersTimeout
+            | Self::Malformed
+            | Self::Reset
+            | Self::Tls
+            | Self::Truncated => true,
+        }
+    }
+
     /// The word in `x-trunkline-attempts`.
     pub fn word(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {

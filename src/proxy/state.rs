@@ -18,7 +18,7 @@ use super::{admit::Limits, authenticate::Anonymous, upstream::Pool};
 use crate::{
     dialect::Api,
     observe::{AccessLog, Cells, RouteCells, TargetCells, cells::Cell},
-    select::{Health, Healths, HedgeBudget, KeyState, KeyStates, RetryBudget},
+    select::{Backend, Backends, Health, Healths, HedgeBudget, KeyState, KeyStates, RetryBudget},
     table::{Route, Table},
 };
 
@@ -31,6 +31,8 @@ pub struct Shared {
     pub keys: KeyStates,
     /// What is known about targets.
     pub healths: Healths,
+    /// What is known about the pods of Services.
+    pub backends: Backends,
     /// What clients may send.
     pub limits: Limits,
     /// Who is served without a key.
@@ -45,13 +47,21 @@ impl Shared {
             table: ArcSwap::from_pointee(Table::default()),
             keys: KeyStates::new(now),
             healths: Healths::new(now),
+            backends: Backends::new(now),
             limits: Limits::default(),
             anonymous,
         }
     }
 
+    /// Puts a table into use: the next request is served from it.
+    pub fn put(&self, table: &Arc<Table>) {
+        self.backends.follow(table);
+        self.table.store(Arc::clone(table));
+        self.retain(table);
+    }
+
     /// Forgets the keys and targets that a new table no longer has.
-    pub fn retain(&self, table: &Table) {
+    fn retain(&self, table: &Table) {
         self.keys.retain(table);
         self.healths.retain(table);
     }
@@ -99,6 +109,8 @@ pub struct RouteHandles {
     pub keys: Vec<Arc<[Arc<KeyState>]>>,
     /// What is known of each target.
     pub health: Vec<Arc<Health>>,
+    /// The pods of each target that is a Service.
+    pub backends: Vec<Option<Arc<Backend>>>,
     /// How many requests may be asked twice.
     pub hedges: RefCell<HedgeBudget>,
 }
@@ -124,6 +136,7 @@ impl RouteHandles {
                 .collect(),
             keys: targets.iter().map(|target| shared.keys.of(&target.credential)).collect(),
             health: targets.iter().map(|target| shared.healths.of(target)).collect(),
+            backends: targets.iter().map(|target| shared.backends.of(&target.credential)).collect(),
             hedges: RefCell::default(),
             cells,
         }

@@ -20,9 +20,11 @@ use tokio::time::Instant;
 
 use super::{
     RouteKeys, Tried,
+    backend::Backend,
     breaker::Admit,
     health::{Health, Lane, Reading},
     needs::{self, Needs},
+    pods,
     score::score,
     soonest,
 };
@@ -32,7 +34,7 @@ use crate::{
 };
 
 /// So many usual times late, all waiting requests together, and a target is silent.
-const SILENT: f32 = 2.0;
+pub(super) const SILENT: f32 = 2.0;
 
 /// The share of first tokens that must come within the SLO.
 const SLO_SHARE: f32 = 0.9;
@@ -49,6 +51,15 @@ pub struct Targets<'a> {
     pub keys: &'a RouteKeys,
     /// What is known of each target.
     pub health: &'a [Arc<Health>],
+    /// The pods of each target whose credential names a Service.
+    pub backends: &'a [Option<Arc<Backend>>],
+}
+
+impl Targets<'_> {
+    /// The pods of a target whose credential names a Service.
+    pub(super) fn backend(&self, at: usize) -> Option<&Backend> {
+        self.backends.get(at)?.as_deref()
+    }
 }
 
 /// What a request is, as far as the choice is concerned.
@@ -118,6 +129,8 @@ pub enum LeftOut {
     MissesSlo(SloPart),
     /// Every key was tried for this request.
     NoKey,
+    /// No pod of its Service is ready.
+    NoPod,
     /// It accepts and does not answer.
     Silent,
     /// It is far slower than the fastest.
@@ -192,7 +205,8 @@ pub fn consider(targets: Targets<'_>, ask: &Ask, tried: &Tried, now: Instant) ->
             cost: None,
             verdict: Verdict::Eligible { score: 0.0, speed: 0.0, weight: 0.0 },
         };
-        match hard(targets.route, target, keys, health, ask, (at, tried, now)) {
+        let backend = targets.backend(at);
+        match hard(targets.route, target, keys, health, backend, ask, (at, tried, now)) {
             Ok((reading, weight)) => {
                 one.reading = Some(reading);
                 one.cost = target.pricing.as_ref().map(|pricing| {
@@ -248,6 +262,7 @@ fn hard(
     target: &Target,
     keys: &[Arc<super::KeyState>],
     health: &Health,
+    backend: Option<&Backend>,
     ask: &Ask,
     (at, tried, now): (usize, &Tried, Instant),
 ) -> Result<(Reading, f32), LeftOut> {
@@ -264,14 +279,19 @@ fn hard(
     if free > now {
         return Err(LeftOut::KeysRest { until: free });
     }
+    let policy = &route.choosing.breaker;
+    if let Some(backend) = backend {
+        pods::admits(backend, tried, ask, policy, now)?;
+    }
     let millis = health.millis(now);
-    let share = match health.breaker().phase().admits(millis, &route.choosing.breaker) {
+    let share = match health.breaker().phase().admits(millis, policy) {
         Admit::Share(share) => share,
         Admit::Probe => return Err(LeftOut::CircuitOpen { until: now }),
         Admit::Until(until) => return Err(LeftOut::CircuitOpen { until: health.instant(until) }),
     };
     let reading = health.read(ask.lane, ask.input_tokens, millis);
-    if reading.overdue > SILENT {
+    // Of a backend its pods have been looked at one by one.
+    if backend.is_none() && reading.overdue > SILENT {
         return Err(LeftOut::Silent);
     }
     #[expect(clippy::cast_precision_loss, reason = "at most 1000")]

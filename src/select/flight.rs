@@ -11,6 +11,7 @@ use super::{
     average::Pace,
     breaker::Phase,
     health::{Health, Lane, PRIOR_FIRST_TOKEN, TIME, Trust, thousands, tick},
+    pods::{NEVER, PickedPod},
 };
 use crate::table::CircuitBreaker;
 
@@ -42,6 +43,8 @@ pub struct Flight {
     slot: Option<usize>,
     begun: u64,
     judged: bool,
+    /// The same request on its way to one pod of the target.
+    pod: Option<Box<Self>>,
 }
 
 impl Flight {
@@ -76,11 +79,25 @@ impl Flight {
             slot,
             begun: sent,
             judged: false,
+            pod: None,
         }
+    }
+
+    /// The request goes to this pod of the target. Both hear of what becomes of it; only the pod may
+    /// be left alone for it.
+    #[must_use]
+    pub fn at(mut self, picked: &PickedPod, now: Instant) -> Self {
+        let (lane, tokens) = (self.lane, self.input_tokens);
+        let health = Arc::clone(&picked.pod.health);
+        let policy = std::mem::replace(&mut self.policy, NEVER);
+        let pod = Self::begin(health, policy, lane, tokens, picked.probe, now);
+        self.pod = Some(Box::new(pod));
+        self
     }
 
     /// The first token has come, or the whole answer. Gives whether this closed or opened a breaker.
     pub fn answered(&mut self, now: Instant) -> Option<Turn> {
+        self.tell_pod(|pod| pod.answered(now));
         let now = self.health.millis(now);
         self.begun = now;
         let trust = match self.health.breaker.phase() {
@@ -97,6 +114,7 @@ impl Flight {
 
     /// The target has failed. `jitter` is between 0 and 1.
     pub fn failed(&mut self, now: Instant, jitter: f64) -> Option<Turn> {
+        self.tell_pod(|pod| pod.failed(now, jitter));
         let now = self.health.millis(now);
         // A failure that came late was slow as well; one that came at once says nothing about speed.
         self.late(now);
@@ -106,12 +124,14 @@ impl Flight {
 
     /// The request was not answered for reasons of its own, or of its key: the target is well.
     pub fn excused(&mut self) {
+        self.tell_pod(Self::excused);
         self.stop_waiting();
     }
 
     /// Nobody waits for it any more: the client has left, or another target was faster. Only that it
     /// took at least so long is known.
     pub fn abandoned(&mut self, now: Instant) {
+        self.tell_pod(|pod| pod.abandoned(now));
         let now = self.health.millis(now);
         if self.waiting {
             self.late(now);
@@ -120,6 +140,7 @@ impl Flight {
 
     /// We would not wait longer for a target that was to prove itself.
     pub fn gave_up(&mut self, now: Instant, jitter: f64) -> Option<Turn> {
+        self.tell_pod(|pod| pod.gave_up(now, jitter));
         let now = self.health.millis(now);
         self.late(now);
         self.judged = true;
@@ -131,6 +152,7 @@ impl Flight {
 
     /// The whole answer is through.
     pub fn finished(&mut self, output_tokens: u64, now: Instant) {
+        self.tell_pod(|pod| pod.finished(output_tokens, now));
         let now = self.health.millis(now);
         if let (Lane::Streamed, Ok(after_first @ 4..)) =
             (self.lane, u32::try_from(output_tokens.saturating_sub(1)))
@@ -153,6 +175,7 @@ impl Flight {
 
     /// The answer broke after it had begun.
     pub fn broke(&mut self, now: Instant, jitter: f64) -> Option<Turn> {
+        self.tell_pod(|pod| pod.broke(now, jitter));
         let now = self.health.millis(now);
         self.judge(now, false, false);
         turn(self.health.breaker.failed(now, &self.policy, jitter))
@@ -161,6 +184,13 @@ impl Flight {
     /// Which lane it flies in.
     pub const fn lane(&self) -> Lane {
         self.lane
+    }
+
+    /// Lets the pod hear what the target hears. How its breaker turned is told by nobody yet.
+    fn tell_pod<T>(&mut self, tell: impl FnOnce(&mut Self) -> T) {
+        if let Some(pod) = &mut self.pod {
+            tell(pod);
+        }
     }
 
     fn elapsed(&self, now: u64) -> f32 {

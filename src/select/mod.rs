@@ -12,6 +12,7 @@
 //! one more refusal.
 
 mod average;
+mod backend;
 mod breaker;
 mod budget;
 mod candidates;
@@ -21,16 +22,18 @@ mod hedge;
 mod keys;
 mod needs;
 mod outstanding;
+mod pods;
 mod score;
 mod states;
 mod window;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 pub use self::{
+    backend::{Backend, Backends, Pod},
     budget::RetryBudget,
     candidates::{Ask, Candidate, Considered, LeftOut, SloPart, Targets, Verdict, consider},
     flight::{Flight, Turn},
@@ -38,6 +41,7 @@ pub use self::{
     hedge::{HedgeBudget, hedge_after},
     keys::{KeyState, KeyStates},
     needs::{BYTES_A_TOKEN, Needs},
+    pods::PickedPod,
     states::{Healths, Load},
 };
 use crate::table::{Choosing, Strategy, Target};
@@ -60,6 +64,8 @@ pub struct Pick {
     pub target: usize,
     /// Which of the credential's keys; `None` where it needs none.
     pub key: Option<PickedKey>,
+    /// Which pod; `None` where the target is no Service.
+    pub pod: Option<PickedPod>,
     /// Whether the target is to show that it has recovered.
     pub probe: bool,
     /// The longest wait for the first token of a probe, where others are known to be faster.
@@ -84,6 +90,7 @@ pub struct PickedKey {
 pub struct Tried {
     targets: SmallVec<[usize; 4]>,
     keys: SmallVec<[Arc<KeyState>; 2]>,
+    pods: SmallVec<[SocketAddr; 2]>,
 }
 
 impl Tried {
@@ -97,13 +104,22 @@ impl Tried {
         self.keys.push(Arc::clone(&key.state));
     }
 
+    /// Leaves a pod out of this request's further choices; its target keeps its other pods.
+    pub fn pod(&mut self, pod: &PickedPod) {
+        self.pods.push(pod.address());
+    }
+
     /// Whether nothing has failed yet.
     fn is_empty(&self) -> bool {
-        self.targets.is_empty() && self.keys.is_empty()
+        self.targets.is_empty() && self.keys.is_empty() && self.pods.is_empty()
     }
 
     fn has_target(&self, target: usize) -> bool {
         self.targets.contains(&target)
+    }
+
+    fn has_pod(&self, address: SocketAddr) -> bool {
+        self.pods.contains(&address)
     }
 
     fn has_key(&self, key: &Arc<KeyState>) -> bool {
@@ -133,12 +149,19 @@ pub fn choose(
         Some(key) => picked(keys, Some(key)),
         None => pick_key(target, keys, tried, now, random),
     };
+    let pod = match targets.backend(at) {
+        Some(backend) => {
+            Some(pods::choose(backend, tried, ask, &targets.route.choosing.breaker, now, random)?)
+        }
+        None => None,
+    };
     let patience = found
         .fastest
         .filter(|_| probe.is_some())
         .map(|fastest| Duration::from_secs_f32(fastest * PATIENCE).max(LEAST_PATIENCE));
     let cost = found.candidates.get(at).and_then(|one| one.cost);
-    Some(Pick { target: at, key, probe: probe.is_some(), patience, relaxed: found.relaxed, cost })
+    let (probe, relaxed) = (probe.is_some(), found.relaxed);
+    Some(Pick { target: at, key, pod, probe, patience, relaxed, cost })
 }
 
 /// A target that was left out as failing or slow and may be seen again, if this request is to do it.
@@ -177,6 +200,7 @@ fn probe(
             | LeftOut::Incapable(_)
             | LeftOut::KeysRest { .. }
             | LeftOut::NoKey
+            | LeftOut::NoPod
             | LeftOut::Silent
             | LeftOut::TooLong { .. }
             | LeftOut::Tried => false,
@@ -277,6 +301,7 @@ fn last_resort(
             | LeftOut::HigherTier
             | LeftOut::Incapable(_)
             | LeftOut::NoKey
+            | LeftOut::NoPod
             | LeftOut::TooLong { .. }
             | LeftOut::Tried => return None,
         };

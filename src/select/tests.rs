@@ -34,6 +34,7 @@ fn target(name: &str, tier: u8, weight: u32, keys: &[(&str, u32)]) -> Arc<Target
         base_path: "".into(),
         ca: None,
         server_name: None,
+        service: false,
     };
     let provider = provider::find("OpenAI").unwrap();
     let id = ObjectId::new("team", name);
@@ -91,7 +92,7 @@ fn pick(
     let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
     let ask =
         Ask { lane: Lane::Streamed, input_tokens: 100, output_tokens: 100, needs: Needs::NONE };
-    choose(Targets { route, keys, health: &health }, &ask, tried, now, random)
+    choose(Targets { route, keys, health: &health, backends: &[] }, &ask, tried, now, random)
 }
 
 fn count(
@@ -136,7 +137,7 @@ fn a_model_that_cannot_serve_the_request_is_never_asked_and_a_lesser_one_only_wi
     );
     let healths = Healths::new(now);
     let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
-    let targets = Targets { route: &route, keys: &keys, health: &health };
+    let targets = Targets { route: &route, keys: &keys, health: &health, backends: &[] };
     let served = |must: &[Capability], better: &[Capability], output_tokens, text_bytes| {
         let needs = Needs {
             must: must.iter().copied().collect(),

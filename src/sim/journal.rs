@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     io::{self, Write},
+    os::fd::AsFd,
     path::Path,
     sync::{Mutex, PoisonError},
 };
@@ -37,11 +38,15 @@ pub(super) struct Entry<'a> {
 }
 
 impl Journal {
-    /// Opens the file to append to it.
+    /// Opens the file to append to it; `-` is the standard output, as for the access log.
     ///
     /// # Errors
     /// When it cannot be opened.
     pub fn open(path: &Path) -> io::Result<Self> {
+        if path == Path::new("-") {
+            let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+            return Ok(Self(Mutex::new(File::from(stdout))));
+        }
         let file = File::options().create(true).append(true).open(path)?;
         Ok(Self(Mutex::new(file)))
     }

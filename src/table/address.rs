@@ -1,4 +1,4 @@
-//! Which addresses belong to the public internet.
+//! Which addresses belong to the public internet, and which a pod may have.
 //!
 //! A manifest may name any host, and a name may resolve to anything, so the check is made twice with
 //! this one function: on literal addresses when a table is compiled, and on every resolved address
@@ -17,6 +17,33 @@ pub fn is_public(address: IpAddr) -> bool {
             None => is_public_v6(address),
         },
     }
+}
+
+/// Whether an address may be that of a pod: public or private, but not this machine, its link, a group
+/// of machines or a metadata service. Whoever may write an `EndpointSlice` names addresses for us to
+/// connect to, and those must lead nowhere that only we can reach.
+pub fn is_pod(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_pod_v4(address),
+        IpAddr::V6(address) => match embedded(address) {
+            Some(inner) => is_pod_v4(inner),
+            None => is_pod_v6(address),
+        },
+    }
+}
+
+fn is_pod_v4(address: Ipv4Addr) -> bool {
+    // The last is Alibaba Cloud's metadata service; the others' are link-local.
+    !matches!(address.octets(), [0 | 127 | 224..=255, ..] | [169, 254, ..] | [100, 100, 100, 200])
+}
+
+fn is_pod_v6(address: Ipv6Addr) -> bool {
+    let segments = address.segments();
+    let [first, ..] = segments;
+    // `::` and `::1`; AWS' metadata service; link-local; multicast.
+    !matches!(segments, [0, 0, 0, 0, 0, 0, 0, _] | [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254])
+        && first & 0xffc0 != 0xfe80
+        && first & 0xff00 != 0xff00
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
@@ -115,6 +142,29 @@ mod tests {
             "3fff::1",
         ] {
             assert!(!is_public(private.parse().unwrap()), "{private}");
+        }
+    }
+    #[test]
+    fn a_pod_is_anywhere_but_at_home_and_at_a_metadata_service() {
+        for pod in ["10.0.0.1", "100.64.0.1", "172.16.0.1", "192.168.1.1", "8.8.8.8", "fd00::1"] {
+            assert!(is_pod(pod.parse().unwrap()), "{pod}");
+        }
+        for other in [
+            "0.0.0.0",
+            "127.0.0.1",
+            "169.254.169.254",
+            "100.100.100.200",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "64:ff9b::a9fe:a9fe",
+            "fe80::1",
+            "ff02::1",
+            "fd00:ec2::254",
+        ] {
+            assert!(!is_pod(other.parse().unwrap()), "{other}");
         }
     }
 }

@@ -1,13 +1,19 @@
 //! Tables for property tests: few names, so that two tables often speak of the same things.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use proptest::{collection, option, prelude::*, sample};
 
 use super::{
-    Access, Choosing, CircuitBreaker, Consumer, ConsumerKey, Consumers, Contents, Credential,
-    Digest, Endpoint, Failover, FailoverOn, HeaderMatch, HeaderTest, Hedge, Key, Match, Namespaces,
-    ObjectId, Overrides, Pattern, Route, Secret, Shares, Slo, Table, Target, Timeouts, choosing,
+    Access, Backend, Choosing, CircuitBreaker, Consumer, ConsumerKey, Consumers, Contents,
+    Credential, Digest, Endpoint, Failover, FailoverOn, HeaderMatch, HeaderTest, Hedge, Key, Match,
+    Namespaces, ObjectId, Overrides, Pattern, Route, Secret, Shares, Slo, Table, Target, Timeouts,
+    choosing,
 };
 use crate::{
     dialect::{Api, Traits, traits::Thinking},
@@ -18,6 +24,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parts {
     consumers: BTreeMap<ObjectId, Consumer>,
+    backends: BTreeMap<ObjectId, Backend>,
     credentials: BTreeMap<ObjectId, Credential>,
     /// Each target with its place among the credentials.
     routes: BTreeMap<ObjectId, (Route, Vec<(Target, sample::Index)>)>,
@@ -36,7 +43,11 @@ impl Parts {
             Route { targets: targets.iter().map(bind).collect(), ..route.clone() }
         });
         let consumers = self.consumers.values().cloned().map(Arc::new);
-        Table::new(revision, routes.collect()).with_consumers(Consumers::new(consumers))
+        let backends = self.backends.clone().into_iter();
+        let backends = backends.map(|(id, backend)| (id, Arc::new(backend))).collect();
+        Table::new(revision, routes.collect())
+            .with_consumers(Consumers::new(consumers))
+            .with_backends(backends)
     }
 
     /// The table, taken apart.
@@ -60,6 +71,7 @@ impl Parts {
         }
         Self {
             consumers: mix(&self.consumers, &other.consumers, coins),
+            backends: mix(&self.backends, &other.backends, coins),
             credentials: mix(&self.credentials, &other.credentials, coins),
             routes: mix(&self.routes, &other.routes, coins),
         }
@@ -72,15 +84,23 @@ pub(crate) fn parts() -> impl Strategy<Value = Parts> {
     let targets = collection::vec((target(), any::<sample::Index>()), 0..4);
     let routes = collection::btree_map(id(), (route(), targets), 0..8);
     let consumers = collection::btree_map(id(), consumer(), 0..4);
-    (consumers, credentials, routes).prop_map(|(consumers, credentials, routes)| {
-        let named = |(id, consumer)| (ObjectId::clone(&id), Consumer { id, ..consumer });
-        let consumers = consumers.into_iter().map(named).collect();
-        let named = |(id, credential)| (ObjectId::clone(&id), Credential { id, ..credential });
-        let credentials = credentials.into_iter().map(named).collect();
-        let named =
-            |(id, (route, targets))| (ObjectId::clone(&id), (Route { id, ..route }, targets));
-        Parts { consumers, credentials, routes: routes.into_iter().map(named).collect() }
-    })
+    let backends = collection::btree_map(id(), backend(), 0..4);
+    (consumers, backends, credentials, routes).prop_map(
+        |(consumers, backends, credentials, routes)| {
+            let named = |(id, consumer)| (ObjectId::clone(&id), Consumer { id, ..consumer });
+            let consumers = consumers.into_iter().map(named).collect();
+            let named = |(id, credential)| (ObjectId::clone(&id), Credential { id, ..credential });
+            let credentials = credentials.into_iter().map(named).collect();
+            let named =
+                |(id, (route, targets))| (ObjectId::clone(&id), (Route { id, ..route }, targets));
+            Parts {
+                consumers,
+                backends,
+                credentials,
+                routes: routes.into_iter().map(named).collect(),
+            }
+        },
+    )
 }
 
 /// Two tables' parts that share some.
@@ -123,10 +143,11 @@ fn credential() -> impl Strategy<Value = Credential> {
         text(),
         option::of(collection::vec(any::<u8>(), 0..6)),
         option::of(text()),
+        any::<bool>(),
     );
     let provider = sample::select(PROVIDERS.iter().collect::<Vec<_>>());
     (provider, endpoint, collection::vec(key, 0..3)).prop_map(
-        |(provider, (tls, host, port, base_path, ca, server_name), keys)| Credential {
+        |(provider, (tls, host, port, base_path, ca, server_name, service), keys)| Credential {
             id: nobody(),
             provider,
             endpoint: Endpoint {
@@ -136,6 +157,7 @@ fn credential() -> impl Strategy<Value = Credential> {
                 base_path,
                 ca: ca.map(Arc::from),
                 server_name,
+                service: service && provider.hosts.is_empty(),
             },
             keys,
         },
@@ -169,6 +191,7 @@ fn target() -> impl Strategy<Value = Target> {
                         base_path: "".into(),
                         ca: None,
                         server_name: None,
+                        service: false,
                     },
                     keys: Vec::new(),
                 }),
@@ -246,6 +269,11 @@ fn choosing() -> impl Strategy<Value = Choosing> {
             hedge,
         },
     )
+}
+
+fn backend() -> impl Strategy<Value = Backend> {
+    let pod = (any::<IpAddr>(), any::<u16>()).prop_map(SocketAddr::from);
+    collection::btree_set(pod, 0..4).prop_map(|pods| Backend { pods })
 }
 
 fn consumer() -> impl Strategy<Value = Consumer> {

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Consumer, Consumers, Credential, ObjectId, Route, Table,
+    Backends, Consumer, Consumers, Credential, ObjectId, Route, Table,
     reference::{Credentials, resolving},
     wire::hex,
 };
@@ -41,6 +41,7 @@ pub type ConsumersByName = BTreeMap<ObjectId, Arc<Consumer>>;
 /// What is in a table, by name: two of these can be compared and joined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
+    pub(super) backends: Backends,
     pub(super) consumers: ConsumersByName,
     pub(super) credentials: Credentials,
     pub(super) routes: Routes,
@@ -126,7 +127,14 @@ impl Contents {
     /// # Errors
     /// When one name stands for two things, which no compiled table has.
     pub fn of(table: &Table) -> Result<Self, Refused> {
-        Self::of_routes(table.routes())?.with_consumers(table.consumers())
+        let contents = Self::of_routes(table.routes())?.with_consumers(table.consumers())?;
+        Ok(contents.with_backends(table.backends().clone()))
+    }
+
+    /// The same with these backends.
+    #[must_use]
+    pub fn with_backends(self, backends: Backends) -> Self {
+        Self { backends, ..self }
     }
 
     /// The same with these consumers.
@@ -176,6 +184,7 @@ impl Contents {
         let consumers = Consumers::new(self.consumers.values().map(Arc::clone));
         Table::of_shared(revision, self.routes.values().map(Arc::clone).collect())
             .with_consumers(consumers)
+            .with_backends(self.backends.clone())
     }
 
     /// The bytes of a base.
@@ -186,12 +195,14 @@ impl Contents {
         #[derive(Serialize)]
         struct Written<'a> {
             format: u32,
+            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+            backends: &'a Backends,
             consumers: &'a ConsumersByName,
             credentials: &'a Credentials,
             routes: &'a Routes,
         }
-        let Self { consumers, credentials, routes } = self;
-        pack(&Written { format: FORMAT, consumers, credentials, routes })
+        let Self { backends, consumers, credentials, routes } = self;
+        pack(&Written { format: FORMAT, backends, consumers, credentials, routes })
     }
 
     /// Reads a base.
@@ -202,13 +213,15 @@ impl Contents {
         #[derive(Deserialize)]
         struct Read<'a> {
             #[serde(default)]
+            backends: Backends,
+            #[serde(default)]
             consumers: ConsumersByName,
             credentials: Credentials,
             #[serde(borrow)]
             routes: &'a RawValue,
         }
         let (text, hash) = unpack(bytes)?;
-        let Read { consumers, credentials, routes } = serde_json::from_slice(&text)?;
+        let Read { backends, consumers, credentials, routes } = serde_json::from_slice(&text)?;
         check_consumers(&consumers)?;
         check_credentials(&credentials)?;
         let (routes, credentials) =
@@ -216,7 +229,7 @@ impl Contents {
         let routes = routes?;
         match routes.iter().find(|(id, route)| **id != route.id) {
             Some((id, _)) => Err(Unreadable::Misnamed(id.clone())),
-            None => Ok((Self { consumers, credentials, routes }, hash)),
+            None => Ok((Self { backends, consumers, credentials, routes }, hash)),
         }
     }
 
@@ -258,7 +271,7 @@ pub(super) fn check_credentials(credentials: &Credentials) -> Result<(), Unreada
         if id != own {
             return Err(Unreadable::Misnamed(id.clone()));
         }
-        if !provider.owns(&endpoint.host) {
+        if !provider.owns(&endpoint.host) || (endpoint.service && !provider.hosts.is_empty()) {
             return Err(Unreadable::ForeignHost(id.clone()));
         }
     }

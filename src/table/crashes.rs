@@ -82,7 +82,7 @@ impl World {
 enum Write {
     Slot(Slot, Vec<u8>),
     ReadBack(Slot, Vec<u8>),
-    Head(Published),
+    Head(Box<Published>),
 }
 
 /// An operator that makes one write a turn, and may believe in a lease that is over.
@@ -130,9 +130,9 @@ impl Writer {
             // Last in, first out.
             self.queue = match next {
                 Ok(Plan::Unchanged) | Err(Refused::Superseded { .. }) => return,
-                Ok(Plan::Head(next)) => vec![Write::Head(next)],
+                Ok(Plan::Head(next)) => vec![Write::Head(Box::new(next))],
                 Ok(Plan::Flip { base, slot, next }) => vec![
-                    Write::Head(next),
+                    Write::Head(Box::new(next)),
                     Write::ReadBack(slot, base.bytes.clone()),
                     Write::Slot(slot, base.bytes),
                 ],
@@ -162,7 +162,7 @@ impl Writer {
                 world.head = Some((next.head.encode().unwrap().bytes, version));
                 self.head = version;
                 self.last = next.head.stamp;
-                self.published = Some(next);
+                self.published = Some(*next);
             }
         }
     }

@@ -8,6 +8,7 @@
 pub mod address;
 #[cfg(test)]
 pub(crate) mod arbitrary;
+pub mod backend;
 pub mod base;
 pub mod choosing;
 pub mod consumer;
@@ -27,6 +28,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    backend::{Backend, Backends},
     base::Contents,
     choosing::{Choosing, CircuitBreaker, Hedge, Shares, Slo, Strategy},
     consumer::{Access, Caller, Consumer, ConsumerKey, Consumers, Digest, Namespaces},
@@ -51,6 +53,8 @@ pub struct Table {
     index: matcher::Index,
     /// Who may call.
     consumers: Consumers,
+    /// The pods of credentials that name a Service.
+    backends: Backends,
 }
 
 impl Table {
@@ -63,7 +67,8 @@ impl Table {
     pub fn of_shared(revision: u64, mut routes: Vec<Arc<Route>>) -> Self {
         routes.sort_by(|a, b| a.rank().cmp(&b.rank()));
         let index = matcher::Index::new(&routes);
-        Self { revision, routes, index, consumers: Consumers::default() }
+        let (consumers, backends) = Default::default();
+        Self { revision, routes, index, consumers, backends }
     }
 
     /// The same table with these consumers.
@@ -75,6 +80,17 @@ impl Table {
     /// Who may call.
     pub const fn consumers(&self) -> &Consumers {
         &self.consumers
+    }
+
+    /// The same table with these backends.
+    #[must_use]
+    pub fn with_backends(self, backends: Backends) -> Self {
+        Self { backends, ..self }
+    }
+
+    /// The pods of each credential that names a Service.
+    pub const fn backends(&self) -> &Backends {
+        &self.backends
     }
 
     /// All routes in order of decision.
@@ -269,6 +285,10 @@ pub struct Endpoint {
     /// The name to ask for and verify instead of `host`.
     #[serde(default)]
     pub server_name: Option<Arc<str>>,
+    /// Whether it is a Service: then its pods are connected to, which stand in [`Table::backends`],
+    /// and `host` is never looked up.
+    #[serde(default)]
+    pub service: bool,
 }
 
 /// One API key.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
-    Consumer, Credential, ObjectId, Route, Target,
+    Backend, Consumer, Credential, ObjectId, Route, Target,
     base::{Contents, Refused, Routes, Unreadable, check_consumers, check_credentials},
     reference::{Credentials, resolving},
 };
@@ -33,6 +33,8 @@ pub struct Changes<V> {
 /// Everything that differs from a base.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Overlay {
+    #[serde(default, skip_serializing_if = "Changes::is_empty")]
+    backends: Changes<Arc<Backend>>,
     #[serde(default, skip_serializing_if = "Changes::is_empty")]
     consumers: Changes<Arc<Consumer>>,
     #[serde(default)]
@@ -84,7 +86,8 @@ impl Overlay {
         let put = put.into_iter().map(text).collect::<Result<_, serde_json::Error>>();
         let put = put.map_err(|error| Refused::Unwritable(error.to_string()))?;
         let consumers = Changes::between(&base.consumers, &table.consumers);
-        Ok(Self { consumers, credentials, routes: Changes { put, gone } })
+        let backends = Changes::between(&base.backends, &table.backends);
+        Ok(Self { backends, consumers, credentials, routes: Changes { put, gone } })
     }
 
     /// The table that it makes of `base`.
@@ -92,10 +95,16 @@ impl Overlay {
     /// # Errors
     /// When any part of it cannot be used; nothing is applied by halves.
     pub fn apply(&self, base: &Contents) -> Result<Contents, Unreadable> {
-        let Self { consumers: changed_consumers, credentials: changed, routes: changed_routes } =
-            self;
+        let Self {
+            backends: changed_backends,
+            consumers: changed_consumers,
+            credentials: changed,
+            routes: changed_routes,
+        } = self;
         check_consumers(&changed_consumers.put)?;
         check_credentials(&changed.put)?;
+        let mut backends = base.backends.clone();
+        changed_backends.clone().apply(&mut backends);
         let mut consumers = base.consumers.clone();
         changed_consumers.clone().apply(&mut consumers);
         let mut credentials = base.credentials.clone();
@@ -122,12 +131,15 @@ impl Overlay {
                 *route = with(route, &changed.put);
             }
         }
-        Ok(Contents { consumers, credentials, routes })
+        Ok(Contents { backends, consumers, credentials, routes })
     }
 
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        self.consumers.is_empty() && self.credentials.is_empty() && self.routes.is_empty()
+        self.backends.is_empty()
+            && self.consumers.is_empty()
+            && self.credentials.is_empty()
+            && self.routes.is_empty()
     }
 
     /// About how many bytes it has.
@@ -135,7 +147,9 @@ impl Overlay {
         self.routes.put.values().map(|text| text.get().len()).sum::<usize>()
             + self.credentials.put.values().map(|credential| weight(credential)).sum::<usize>()
             + self.consumers.put.values().map(|consumer| weight_of(consumer)).sum::<usize>()
+            + self.backends.put.values().map(|backend| 64 + 32 * backend.pods.len()).sum::<usize>()
             + 64 * (self.routes.gone.len()
+                + self.backends.gone.len()
                 + self.credentials.gone.len()
                 + self.consumers.gone.len())
     }

@@ -127,6 +127,7 @@ fn table(routes: usize) -> Table {
                 base_path: "/v1".into(),
                 ca: None,
                 server_name: None,
+                service: false,
             },
             keys: vec![Key {
                 name: "k1".into(),

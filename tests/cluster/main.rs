@@ -18,6 +18,7 @@
     reason = "helpers of tests"
 )]
 
+mod backends;
 mod deployment;
 mod journey;
 mod kubelet;
@@ -41,8 +42,14 @@ type Test = (&'static str, fn(&Arc<Cluster>));
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    let tests: Vec<Test> =
-        [&deployment::TESTS[..], &resources::TESTS, &operator::TESTS, &journey::tests()].concat();
+    let tests: Vec<Test> = [
+        &deployment::TESTS[..],
+        &resources::TESTS,
+        &operator::TESTS,
+        &backends::TESTS,
+        &journey::tests(),
+    ]
+    .concat();
     // One after the other: with few cores, tests side by side would measure each other.
     arguments.test_threads.get_or_insert(1);
     if arguments.list {

@@ -73,6 +73,9 @@ fn every_value_is_bounded() {
             Some("integer") => has(&["minimum", "maximum"]),
             Some("boolean") => true,
             Some("object") => schema["additionalProperties"].is_null() || has(&["maxProperties"]),
+            None if schema["x-kubernetes-int-or-string"] == true => {
+                has(&["minimum", "maximum", "maxLength"])
+            }
             None => schema["x-kubernetes-preserve-unknown-fields"] == true,
             Some(other) => panic!("{path}: {other}"),
         };

@@ -39,6 +39,7 @@ fn target(at: usize, (tier, weight, keys): &Row) -> Arc<Target> {
             base_path: "/v1".into(),
             ca: None,
             server_name: None,
+            service: false,
         },
         keys: keys.iter().enumerate().map(key).collect(),
     };
@@ -93,7 +94,7 @@ fn pick(
     let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
     let ask =
         Ask { lane: Lane::Streamed, input_tokens: 100, output_tokens: 100, needs: Needs::NONE };
-    choose(Targets { route, keys, health: &health }, &ask, tried, now, random)
+    choose(Targets { route, keys, health: &health, backends: &[] }, &ask, tried, now, random)
 }
 
 /// How far drawn shares are from the wanted ones: Pearson's chi-square.

@@ -61,6 +61,7 @@ fn endpoint(address: SocketAddr) -> Endpoint {
         base_path: "".into(),
         ca: None,
         server_name: None,
+        service: false,
     }
 }
 
@@ -71,7 +72,7 @@ fn post(body: &'static str) -> Request<RequestBody> {
 
 /// Sends and reads the answer to its end.
 async fn ask(pool: &Pool, endpoint: &Endpoint) -> Result<(u16, Bytes), SendError> {
-    let answer = pool.send(endpoint, post("{}"), SECOND).await?;
+    let answer = pool.send(endpoint, None, post("{}"), SECOND).await?;
     let status = answer.status().as_u16();
     let body = answer.into_body().collect().await.map_err(|_broken| SendError::Reset)?;
     Ok((status, body.to_bytes()))
@@ -206,7 +207,7 @@ fn the_wire_shows_one_host_the_true_length_and_no_redirect_followed() {
         {
             request.headers_mut().append(name, value.parse().unwrap());
         }
-        let answer = pool().send(&endpoint, request, SECOND).await.unwrap();
+        let answer = pool().send(&endpoint, None, request, SECOND).await.unwrap();
         assert_eq!(answer.status(), 307);
         let host = format!("host: {}:{}\r\n", endpoint.host, endpoint.port);
         let heard = heard.borrow().concat();
@@ -329,7 +330,7 @@ fn an_answer_dropped_before_its_end_closes_the_connection() {
         let begun = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n";
         let (endpoint, heard) = plain(|_, _| Play::Answer(begun)).await;
         let pool = pool();
-        let mut answer = pool.send(&endpoint, post("{}"), SECOND).await.unwrap();
+        let mut answer = pool.send(&endpoint, None, post("{}"), SECOND).await.unwrap();
         assert!(answer.body_mut().frame().await.is_some());
         drop(answer);
         until(|| heard.borrow()[0].ends_with("<eof>")).await;
@@ -343,7 +344,7 @@ fn a_caller_that_leaves_before_the_head_closes_the_connection() {
         let (endpoint, heard) = plain(|_, _| Play::Silence).await;
         let pool = pool();
         let wait = Duration::from_millis(50);
-        assert!(timeout(wait, pool.send(&endpoint, post("{}"), SECOND)).await.is_err());
+        assert!(timeout(wait, pool.send(&endpoint, None, post("{}"), SECOND)).await.is_err());
         until(|| heard.borrow()[0].ends_with("<eof>")).await;
     });
 }
@@ -565,7 +566,7 @@ fn a_server_that_never_shakes_hands_is_out_of_time() {
     local(async {
         let (endpoint, _) = plain(|_, _| Play::Silence).await;
         let endpoint = Endpoint { tls: true, host: "localhost".into(), ..endpoint };
-        let sent = pool().send(&endpoint, post("{}"), Duration::from_millis(50)).await;
+        let sent = pool().send(&endpoint, None, post("{}"), Duration::from_millis(50)).await;
         assert_eq!(sent.unwrap_err(), SendError::ConnectTimeout);
     });
 }
@@ -580,7 +581,7 @@ fn ask_path(
     spawn_local(async move {
         let mut request = post("{}");
         *request.uri_mut() = path.parse().unwrap();
-        let answer = pool.send(&endpoint, request, 5 * SECOND).await?;
+        let answer = pool.send(&endpoint, None, request, 5 * SECOND).await?;
         Ok(answer.into_body().collect().await.map_err(|_broken| SendError::Reset)?.to_bytes())
     })
 }

@@ -30,9 +30,10 @@ use self::scopes::{of_kind, scopes};
 use super::{
     acks::{Ack, Acks},
     autoscale,
-    index::{Index, Needs},
+    index::Index,
     kind::{Kind, Scope},
     lease::{Candidate, Term},
+    named::Needs,
     pace::Pace,
     progress::{Fleet, Key, Progress},
     publish::Publisher,
@@ -43,7 +44,7 @@ use crate::{
     backoff::Backoff,
     compile::{Compiler, LastGood, Options},
     observe::{Waiting, operator::Operator as Meter},
-    table::{Contents, ObjectId, Route, Stamp, publish::Published},
+    table::{Backends, Contents, ObjectId, Route, Stamp, publish::Published},
 };
 
 /// News that are taken in one go at most.
@@ -125,10 +126,11 @@ pub async fn run(
 #[derive(Debug, Default)]
 struct Known {
     table: Vec<Arc<Route>>,
+    backends: Backends,
     routes: BTreeSet<ObjectId>,
     credentials: BTreeSet<ObjectId>,
     consumers: BTreeSet<ObjectId>,
-    /// Those of them with keys.
+    /// Those of them with keys or pods.
     guarded: BTreeSet<Key>,
 }
 
@@ -141,12 +143,13 @@ fn known(published: &Published) -> Known {
         known.guarded.insert((Kind::ModelConsumer, consumer.id.clone()));
     }
     known.table = table.routes().to_vec();
+    known.backends = table.backends().clone();
     for route in &known.table {
         known.routes.insert(route.id.clone());
         for target in &route.targets {
             let credential = &target.credential;
             known.credentials.insert(credential.id.clone());
-            if !credential.keys.is_empty() {
+            if !credential.keys.is_empty() || credential.endpoint.service {
                 known.guarded.insert((Kind::ProviderCredential, credential.id.clone()));
             }
         }
@@ -225,7 +228,7 @@ impl Operator {
             Task(tokio::spawn(autoscale::run(config)).abort_handle())
         });
         let mut compiler = Compiler::new(settings.options, LastGood::default());
-        compiler.inherit(&published.table);
+        compiler.inherit(&published.table, published.backends.clone());
         let mut operator = Self {
             world: World {
                 index: Index::new(&scopes, published.guarded.clone()),
@@ -266,6 +269,7 @@ impl Operator {
                 Kind::ProviderCredential => &published.credentials,
                 Kind::ModelConsumer => &published.consumers,
                 Kind::ConfigMap
+                | Kind::EndpointSlice
                 | Kind::ModelAutoscaler
                 | Kind::Namespace
                 | Kind::Pod

@@ -35,8 +35,10 @@ impl Operator {
         let reached = {
             let timer = self.meter.compile.start_timer();
             let reached = self.world.compiler.update(&self.world.index.snapshot, &touched);
-            let contents = Contents::of_routes(self.world.compiler.served())
-                .and_then(|contents| contents.with_consumers(self.world.compiler.consumers()));
+            let compiler = &self.world.compiler;
+            let contents = Contents::of_routes(compiler.served())
+                .and_then(|contents| contents.with_consumers(compiler.consumers()))
+                .map(|contents| contents.with_backends(compiler.backends().clone()));
             match contents {
                 Ok(contents) => self.table = Arc::new(contents),
                 // Not for what `compile` makes; if it were, the last table stays.
@@ -101,6 +103,7 @@ impl Operator {
                 Some((index.consumer(id)?.generation, meaning))
             }
             Kind::ConfigMap
+            | Kind::EndpointSlice
             | Kind::ModelAutoscaler
             | Kind::Namespace
             | Kind::Pod

@@ -257,9 +257,12 @@ const fn status_of(kind: Kind) -> &'static str {
         Kind::ModelConsumer => "ModelConsumer/status",
         Kind::ModelRoute => "ModelRoute/status",
         Kind::ProviderCredential => "ProviderCredential/status",
-        Kind::ConfigMap | Kind::ModelAutoscaler | Kind::Namespace | Kind::Pod | Kind::Secret => {
-            "other"
-        }
+        Kind::ConfigMap
+        | Kind::EndpointSlice
+        | Kind::ModelAutoscaler
+        | Kind::Namespace
+        | Kind::Pod
+        | Kind::Secret => "other",
     }
 }
 
@@ -304,6 +307,7 @@ impl World {
                 Some(Plan { uid: about.uid.clone(), was, is, differs, programmed })
             }
             Kind::ConfigMap
+            | Kind::EndpointSlice
             | Kind::ModelAutoscaler
             | Kind::Namespace
             | Kind::Pod

@@ -96,6 +96,7 @@ impl Facts<'_> {
         let served = |reason| match reason {
             Reason::NotAccepted | Reason::LastGood | Reason::NameTaken => false,
             Reason::Accepted
+            | Reason::AddressNotAllowed
             | Reason::ConfigMapNotFound
             | Reason::ConsumerNotFound
             | Reason::CredentialNotFound
@@ -109,9 +110,11 @@ impl Facts<'_> {
             | Reason::KeyNotFound
             | Reason::KeyTaken
             | Reason::KeyUnusable
+            | Reason::NoReadyPod
             | Reason::NoUsableKey
             | Reason::NoUsableTarget
             | Reason::Paused
+            | Reason::PortNotFound
             | Reason::Ready
             | Reason::RefNotPermitted
             | Reason::RefNotReadable

@@ -17,7 +17,10 @@ use super::{
     http1, http2,
     origin::{Opened, Origin},
 };
-use crate::{proxy::socket, table::address::is_public};
+use crate::{
+    proxy::socket,
+    table::address::{is_pod, is_public},
+};
 
 /// Opens a connection before the deadline.
 pub(super) async fn connect(
@@ -50,8 +53,13 @@ async fn open(origin: &Rc<Origin>, now: u64, deadline: Instant) -> Result<Opened
 }
 
 /// The addresses of the endpoint. One that is private spoils all: a name with both kinds is no
-/// provider's.
+/// provider's. A Service is not looked up: the pod was chosen, and its address is judged again.
 async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, SendError> {
+    if origin.endpoint.service {
+        let pod = origin.pod.ok_or(SendError::Resolve)?;
+        let allowed = is_pod(pod.ip()) || (origin.allow_private && pod.ip().is_loopback());
+        return if allowed { Ok(vec![pod]) } else { Err(SendError::Private) };
+    }
     let addresses: Vec<_> = lookup_host((&*origin.endpoint.host, origin.endpoint.port))
         .await
         .map_err(|_unknown| SendError::Resolve)?

@@ -18,6 +18,7 @@ mod tls;
 use std::{
     cell::{Cell, RefCell},
     hash::{Hash, Hasher},
+    net::SocketAddr,
     rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
@@ -91,7 +92,7 @@ impl Pool {
     ///
     /// The request's URI is the whole path with its query, the endpoint's base path included. Its
     /// host, its length and its `host` header are set here, from the endpoint and the body, whatever
-    /// stands in it. `connect` bounds name look-up, TCP and TLS together; nothing bounds the wait for
+    /// stands in it. `pod` is where to connect when the endpoint is a Service. `connect` bounds name look-up, TCP and TLS together; nothing bounds the wait for
     /// the head. Dropping the future cancels the request at the provider.
     ///
     /// # Errors
@@ -99,10 +100,11 @@ impl Pool {
     pub async fn send(
         &self,
         endpoint: &Endpoint,
+        pod: Option<SocketAddr>,
         mut request: Request<RequestBody>,
         connect: Duration,
     ) -> Result<Response<ResponseBody>, SendError> {
-        let origin = self.0.origin(endpoint)?;
+        let origin = self.0.origin(endpoint, pod)?;
         if let Some(open) = origin.take() {
             match send(open, &origin, request).await {
                 Ok(response) => return Ok(response),
@@ -148,11 +150,15 @@ impl Pool {
 
 impl Inner {
     /// The endpoint's connections.
-    fn origin(&self, endpoint: &Endpoint) -> Result<Rc<Origin>, SendError> {
+    fn origin(
+        &self,
+        endpoint: &Endpoint,
+        pod: Option<SocketAddr>,
+    ) -> Result<Rc<Origin>, SendError> {
         let mut origins = self.origins.borrow_mut();
-        let place = place_of(endpoint);
+        let place = place_of(endpoint, pod);
         let known = origins.get(&place).into_iter().flatten();
-        if let Some(origin) = known.into_iter().find(|origin| origin.serves(endpoint)) {
+        if let Some(origin) = known.into_iter().find(|origin| origin.serves(endpoint, pod)) {
             return Ok(Rc::clone(origin));
         }
         let tls = match (endpoint.tls, &endpoint.ca) {
@@ -173,7 +179,7 @@ impl Inner {
         };
         let PoolConfig { allow_private, most_idle, .. } = self.config;
         let now = Rc::clone(&self.now);
-        let origin = Rc::new(Origin::new(endpoint, tls, allow_private, most_idle, now)?);
+        let origin = Rc::new(Origin::new(endpoint, pod, tls, allow_private, most_idle, now)?);
         origins.entry(place).or_default().push(Rc::clone(&origin));
         Ok(origin)
     }
@@ -204,10 +210,10 @@ impl Inner {
 
 /// Where an endpoint stands in the pool's map. The certificate bundle is left out: it is long, and
 /// endpoints hardly ever differ in nothing else.
-fn place_of(endpoint: &Endpoint) -> u64 {
+fn place_of(endpoint: &Endpoint, pod: Option<SocketAddr>) -> u64 {
     let Endpoint { tls, host, port, server_name, .. } = endpoint;
     let mut hasher = FxHasher::default();
-    (tls, host, port, server_name).hash(&mut hasher);
+    (tls, host, port, server_name, pod).hash(&mut hasher);
     hasher.finish()
 }
 

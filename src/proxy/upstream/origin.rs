@@ -6,6 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    net::SocketAddr,
     rc::{Rc, Weak},
     sync::Arc,
 };
@@ -21,6 +22,8 @@ use crate::table::Endpoint;
 #[derive(Debug)]
 pub(super) struct Origin {
     pub(super) endpoint: Endpoint,
+    /// The pod that is connected to, where the endpoint is a Service.
+    pub(super) pod: Option<SocketAddr>,
     /// What `host` and `:authority` say.
     pub(super) authority: Authority,
     pub(super) host: HeaderValue,
@@ -58,6 +61,7 @@ pub(super) enum Opened {
 impl Origin {
     pub(super) fn new(
         endpoint: &Endpoint,
+        pod: Option<SocketAddr>,
         tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
         allow_private: bool,
         most_idle: usize,
@@ -68,6 +72,7 @@ impl Origin {
             HeaderValue::from_str(authority.as_str()).map_err(|_malformed| SendError::Resolve)?;
         Ok(Self {
             endpoint: endpoint.clone(),
+            pod,
             authority,
             host,
             tls,
@@ -84,14 +89,16 @@ impl Origin {
     }
 
     /// Whether both lead to the same connections. The path and the keys are a request's own affair.
-    pub(super) fn serves(&self, other: &Endpoint) -> bool {
+    pub(super) fn serves(&self, other: &Endpoint, pod: Option<SocketAddr>) -> bool {
         let own = &self.endpoint;
         let same_roots = match (&own.ca, &other.ca) {
             (Some(own), Some(other)) => Arc::ptr_eq(own, other) || own == other,
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
-        own.port == other.port
+        self.pod == pod
+            && own.service == other.service
+            && own.port == other.port
             && own.tls == other.tls
             && own.host == other.host
             && own.server_name == other.server_name
@@ -214,7 +221,7 @@ mod tests {
 
     fn endpoint(tls: bool, host: &str, port: u16) -> Endpoint {
         let (host, base_path) = (host.into(), "".into());
-        Endpoint { tls, host, port, base_path, ca: None, server_name: None }
+        Endpoint { tls, host, port, base_path, ca: None, server_name: None, service: false }
     }
 
     #[test]
@@ -233,11 +240,21 @@ mod tests {
     #[test]
     fn connections_are_shared_by_paths_but_never_by_trust() {
         let plain = endpoint(true, "a", 1);
-        let origin = Origin::new(&plain, None, false, 1, Rc::default()).unwrap();
-        assert!(origin.serves(&Endpoint { base_path: "/v1".into(), ..plain.clone() }));
-        assert!(!origin.serves(&Endpoint { ca: Some((*b"x").into()), ..plain.clone() }));
-        assert!(!origin.serves(&Endpoint { server_name: Some("b".into()), ..plain.clone() }));
-        assert!(!origin.serves(&Endpoint { tls: false, ..plain.clone() }));
-        assert!(!origin.serves(&Endpoint { port: 2, ..plain }));
+        let origin = Origin::new(&plain, None, None, false, 1, Rc::default()).unwrap();
+        assert!(origin.serves(&Endpoint { base_path: "/v1".into(), ..plain.clone() }, None));
+        assert!(!origin.serves(&Endpoint { ca: Some((*b"x").into()), ..plain.clone() }, None));
+        assert!(!origin.serves(&Endpoint { server_name: Some("b".into()), ..plain.clone() }, None));
+        assert!(!origin.serves(&Endpoint { tls: false, ..plain.clone() }, None));
+        assert!(!origin.serves(&Endpoint { port: 2, ..plain }, None));
+    }
+
+    #[test]
+    fn a_pods_connections_are_its_own() {
+        let service = Endpoint { service: true, ..endpoint(false, "vllm.team.svc", 8000) };
+        let [pod, other] = ["10.0.0.1:8000", "10.0.0.2:8000"].map(|pod| pod.parse().ok());
+        let origin = Origin::new(&service, pod, None, false, 1, Rc::default()).unwrap();
+        assert!(origin.serves(&service, pod));
+        assert!(!origin.serves(&service, other) && !origin.serves(&service, None));
+        assert!(!origin.serves(&Endpoint { service: false, ..service }, pod));
     }
 }

@@ -38,7 +38,8 @@ use trunkline::{
         state::{Shared, Worker},
         upstream::Pool,
     },
-    select::{Healths, KeyStates},
+    select::{Backends, Healths, KeyStates},
+    table::{Backend, ObjectId, Table},
 };
 
 pub const MILLIS: Duration = Duration::from_millis(1);
@@ -301,6 +302,33 @@ impl Setup {
         self
     }
 
+    /// A target that is a Service with these pods.
+    pub fn service(mut self, pods: &[SocketAddr]) -> Self {
+        let tier = self.targets.len();
+        let name = ["a", "b", "c"][tier];
+        self.objects.push(json!({
+            "apiVersion": "trunkline.dev/v1alpha1", "kind": "ProviderCredential",
+            "metadata": {"name": name},
+            "spec": {"provider": "OpenAICompatible", "auth": {"none": {}},
+                "endpoint": {"service": {"name": name, "port": "http", "path": "/v1"}}},
+        }));
+        for (at, pod) in pods.iter().enumerate() {
+            // A slice each, since each has a port of its own here.
+            self.objects.push(json!({
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                "metadata": {"name": format!("{name}-{at}"),
+                    "labels": {"kubernetes.io/service-name": name}},
+                "addressType": "IPv4",
+                "endpoints": [{"addresses": [pod.ip().to_string()], "conditions": {"ready": true}}],
+                "ports": [{"name": "http", "port": pod.port()}],
+            }));
+        }
+        self.targets.push(json!({
+            "name": name, "credentialRef": {"name": name}, "model": "m", "tier": tier,
+        }));
+        self
+    }
+
     /// The same for a target of OpenAI's dialect with one key.
     pub fn openai(self, at: SocketAddr) -> Self {
         self.target("OpenAICompatible", at, "upstream-model", 1)
@@ -341,6 +369,7 @@ impl Setup {
 pub struct Proxy {
     pub address: SocketAddr,
     pub metrics: Metrics,
+    shared: Arc<Shared>,
     log: Arc<Mutex<Vec<u8>>>,
     _writer: Writer,
     _trigger: Trigger,
@@ -362,18 +391,21 @@ impl io::Write for Lines {
 }
 
 impl Proxy {
-    fn start(table: trunkline::table::Table, limits: Limits) -> Self {
+    fn start(table: Table, limits: Limits) -> Self {
         let metrics = Metrics::new().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (lines, writer) =
             AccessLog::start(Lines(Arc::clone(&log)), metrics.log_dropped.clone()).unwrap();
         let shared = Arc::new(Shared {
-            table: ArcSwap::from_pointee(table),
+            table: ArcSwap::from_pointee(Table::default()),
             keys: KeyStates::new(Instant::now()),
             healths: Healths::new(Instant::now()),
+            backends: Backends::new(Instant::now()),
             limits,
             anonymous: trunkline::proxy::authenticate::Anonymous::Allow,
         });
+        shared.put(&Arc::new(table));
+        let own = Arc::clone(&shared);
         let pool = Pool::new(true, Arc::new(RootCertStore::empty()));
         let worker = Rc::new(Worker::new(shared, pool, metrics.worker(), lines, 1));
         let socket = listener::bind(([127, 0, 0, 1], 0).into(), 1).unwrap().remove(0);
@@ -383,7 +415,15 @@ impl Proxy {
             let answer = service_fn(move |request| service::respond(Rc::clone(&worker), request));
             listener::serve(socket, Config::default(), None, answer, |_| {}, drain).await.unwrap();
         });
-        Self { address, metrics, log, _writer: writer, _trigger: trigger }
+        Self { address, metrics, shared: own, log, _writer: writer, _trigger: trigger }
+    }
+
+    /// Puts a table into use in which credential `a` has these pods, and all else is as it was.
+    pub fn pods(&self, pods: &[SocketAddr]) {
+        let table = Table::clone(&self.shared.table.load());
+        let backend = Backend { pods: pods.iter().copied().collect() };
+        let backends = [(ObjectId::new("default", "a"), Arc::new(backend))].into();
+        self.shared.put(&Arc::new(table.with_backends(backends)));
     }
 
     /// Sends a request and gives the answer as soon as its head is there.

@@ -6,6 +6,7 @@
 
 #![cfg(test)]
 
+mod backends;
 mod failover;
 mod harness;
 mod limits;

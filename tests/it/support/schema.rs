@@ -93,6 +93,7 @@ fn bounds(schema: &Value, value: &Value, path: &str, broken: &mut Vec<String>) {
         Some("boolean") => value.is_boolean(),
         Some("array") => value.is_array(),
         Some("object") => value.is_object(),
+        _ if schema["x-kubernetes-int-or-string"] == true => value.is_i64() || value.is_string(),
         _ => true,
     });
     check(schema["enum"].as_array().is_none_or(|known| known.contains(value)));
