@@ -1,8 +1,9 @@
 //! Small helpers over JSON values that every codec needs.
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{RequestError, Usage};
+use super::RequestError;
 
 /// A field that is text.
 pub(super) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
@@ -71,22 +72,21 @@ pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
     let _written = serde_json::to_writer(out, text);
 }
 
-/// The usage object that stands last in a body (or in the end of one), read with `read`.
-pub(super) fn last_usage(body: &[u8], read: fn(&Value) -> Option<Usage>) -> Option<Usage> {
-    last(body, b"\"usage\"", read)
-}
-
 /// The last value of a key (written with its quotes) that `read` understands.
 ///
 /// The key cannot be a part of a text, where its quotes would be escaped; but a text may be just
 /// this word, so what follows must be a colon and something that can be read.
-pub(super) fn last<T>(body: &[u8], key: &[u8], read: fn(&Value) -> Option<T>) -> Option<T> {
+pub(super) fn last<'a, D: Deserialize<'a>, T>(
+    body: &'a [u8],
+    key: &[u8],
+    read: impl Fn(D) -> Option<T>,
+) -> Option<T> {
     let mut before = body;
     while let Some(at) = memchr::memmem::rfind(before, key) {
         let value = body.get(at + key.len()..)?.trim_ascii_start().strip_prefix(b":");
         let value = value
             .and_then(|value| serde_json::Deserializer::from_slice(value).into_iter().next()?.ok());
-        if let Some(read) = value.as_ref().and_then(read) {
+        if let Some(read) = value.and_then(&read) {
             return Some(read);
         }
         before = body.get(..at)?;
@@ -103,6 +103,7 @@ pub(super) fn words(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::Usage;
 
     #[test]
     fn the_usage_is_found_wherever_it_stands_and_nowhere_else() {
@@ -115,7 +116,8 @@ mod tests {
             (r#"{"usage":{"in":3"#, None),
             (r#"{"usage""#, None),
         ] {
-            let found = last_usage(body.as_bytes(), read).map(|usage| usage.input);
+            let found = last(body.as_bytes(), b"\"usage\"", |value: Value| read(&value))
+                .map(|usage| usage.input);
             assert_eq!(found, input, "{body}");
         }
     }

@@ -152,6 +152,9 @@ pub async fn body(
 /// A piece of a client's text that may stand in a message: short, and without control characters.
 pub fn bounded(text: &str) -> String {
     const MOST: usize = 128;
+    if text.len() <= MOST && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut short: String = text.chars().filter(|c| !c.is_control()).take(MOST).collect();
     if short.len() < text.len() {
         short.push('…');

@@ -38,6 +38,8 @@ pub mod name {
     pub const DROPPED: HeaderName = HeaderName::from_static("x-trunkline-dropped");
     /// Anthropic's version of a request; its presence tells an Anthropic client.
     pub const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+    /// Google's name of its id of the answer.
+    pub const GOOGLE_REQUEST_ID: HeaderName = HeaderName::from_static("x-goog-request-id");
     /// Trace context of the caller, W3C.
     pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 }
@@ -96,8 +98,9 @@ pub fn outgoing(
 /// Lets the part of a provider's answer through that a client may see: its request id, and to a
 /// client of the same dialect its rate limits.
 pub fn incoming(upstream: &HeaderMap, api: Api, target: &Target, to: &mut HeaderMap) {
-    const IDS: [&str; 3] = ["x-request-id", "request-id", "x-goog-request-id"];
-    if let Some(id) = IDS.iter().find_map(|name| upstream.get(*name)) {
+    const IDS: [HeaderName; 3] =
+        [name::REQUEST_ID, name::ANTHROPIC_REQUEST_ID, name::GOOGLE_REQUEST_ID];
+    if let Some(id) = IDS.iter().find_map(|name| upstream.get(name)) {
         to.insert(name::UPSTREAM_REQUEST_ID, id.clone());
     }
     let provider = target.credential.provider;

@@ -47,7 +47,7 @@ pub enum Unsendable {
 pub fn outbound(chat: &Chat, target: &Target) -> Result<Outbound, Unsendable> {
     let codec = target.dialect().upstream();
     let path = codec.path(&target.model, chat.stream);
-    let path = format!("{}{path}", target.credential.endpoint.base_path);
+    let path = [&*target.credential.endpoint.base_path, &path].concat();
     if chat.api.dialect() == target.dialect() {
         let Untouched { body, losses, usage_added } = untouched(chat, target)?;
         return Ok(Outbound { path, body, losses, translated: false, usage_added });
@@ -113,7 +113,7 @@ fn spliced(
     if let Some(at) = peek.model.clone()
         && chat.model != *target.model
     {
-        edits.push(Edit { at, with: Bytes::from(format!("\"{}\"", target.model)) });
+        edits.push(Edit { at, with: Bytes::from(["\"", &*target.model, "\""].concat()) });
     }
     let mut usage_added = false;
     if chat.stream

@@ -76,7 +76,11 @@ pub async fn respond(
             show_model(&bound.table, known, api, &id, &head.headers, ledger)
         }
         Asked::Chat(api) => match admit::body(&head.headers, body, worker.shared.limits).await {
-            Ok(body) => chat(&worker, &bound, known, api, head.headers, body, ledger).await,
+            // Boxed: a connection keeps the place of its request for as long as the answer streams,
+            // and what stands in the box is needed only until it begins.
+            Ok(body) => {
+                Box::pin(chat(&worker, &bound, known, api, head.headers, body, ledger)).await
+            }
             Err(BodyError::Refused(refused)) => {
                 reject(api, &refused, of_kind(refused.kind), ledger)
             }

@@ -5,7 +5,7 @@
 //! does, the client has left, and dropping the ledger says so. So there is no way to count a request
 //! twice or not at all.
 
-use std::{fmt::Write, rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -86,7 +86,7 @@ impl Ledger {
             route: None,
             consumer: None,
             arrived,
-            id: format!("req_{a:016x}{b:08x}"),
+            id: id(a, b),
             api: None,
             stream: false,
             model: String::new(),
@@ -206,9 +206,11 @@ impl Ledger {
     fn end(&mut self, at: usize, word: &str) -> Option<Open> {
         let found = self.open.iter().position(|open| open.at == at)?;
         let open = self.open.remove(found);
-        let comma = if self.attempts.is_empty() { "" } else { "," };
-        // Writing to a string cannot fail.
-        let _written = write!(self.attempts, "{comma}{}:{word}", open.target);
+        self.attempts.reserve(open.target.len() + word.len() + 2);
+        if !self.attempts.is_empty() {
+            self.attempts.push(',');
+        }
+        self.attempts.extend([&*open.target, ":", word]);
         Some(open)
     }
 
@@ -408,6 +410,17 @@ impl Ledger {
             added_us: added.and_then(|added| u64::try_from(added).ok()),
         });
     }
+}
+
+/// A request's id, of two random numbers.
+fn id(a: u64, b: u64) -> String {
+    let mut id = String::with_capacity(36);
+    id.push_str("req_");
+    for number in [a, b] {
+        let digits = (0..16).rev().map(|at| u32::try_from((number >> (4 * at)) & 0xf).unwrap_or(0));
+        id.extend(digits.filter_map(|digit| char::from_digit(digit, 16)));
+    }
+    id
 }
 
 impl Drop for Ledger {

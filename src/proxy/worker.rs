@@ -8,9 +8,9 @@ use std::{future::Future, io, thread};
 
 use hyper::rt::Executor;
 use tokio::{
-    runtime::Builder,
+    runtime::{Builder, LocalOptions},
     sync::mpsc,
-    task::{LocalSet, spawn_local},
+    task::spawn_local,
 };
 
 /// Runs hyper's tasks on the worker's own thread.
@@ -77,8 +77,10 @@ fn run<T, F>(make: impl Fn(T) -> F, start: T) -> io::Result<()>
 where
     F: Future<Output = io::Result<()>> + 'static,
 {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, async move { make(start).await })
+    // A runtime that is local itself: a set of local tasks inside an ordinary one is a second
+    // scheduler, which every wake-up would pass through.
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async move { make(start).await })
 }
 
 /// Tells the end of a thread, also when it unwinds.

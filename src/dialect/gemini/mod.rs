@@ -45,7 +45,9 @@ impl Upstream for GenerateContent {
     }
 
     fn usage(&self, body: &[u8]) -> Option<Usage> {
-        super::json::last(body, b"\"usageMetadata\"", read::usage)
+        super::json::last(body, b"\"usageMetadata\"", |value: serde_json::Value| {
+            read::usage(&value)
+        })
     }
 
     fn decode_error(&self, status: u16, body: &[u8]) -> ProviderError {

@@ -6,6 +6,7 @@
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc};
 
 use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     net::{TcpStream, lookup_host},
     time::{Instant, timeout_at},
@@ -36,9 +37,21 @@ pub(super) async fn connect(
 async fn open(origin: &Rc<Origin>, now: u64, deadline: Instant) -> Result<Opened, SendError> {
     let addresses = resolve(origin).await?;
     let stream = dial(&addresses, deadline).await?;
-    let Some((config, name)) = &origin.tls else {
-        return http1::handshake(TokioIo::new(stream), origin).await.map(Opened::Http1);
-    };
+    match &origin.tls {
+        None => http1::handshake(TokioIo::new(stream), origin).await.map(Opened::Http1),
+        // Boxed: the state of a TLS handshake is several kilobytes, and plain text has none.
+        Some((config, name)) => Box::pin(secure(stream, config, name, origin, now)).await,
+    }
+}
+
+/// Makes a TCP stream a TLS one, and that an HTTP connection.
+async fn secure(
+    stream: TcpStream,
+    config: &Arc<ClientConfig>,
+    name: &ServerName<'static>,
+    origin: &Rc<Origin>,
+    now: u64,
+) -> Result<Opened, SendError> {
     let stream = TlsConnector::from(Arc::clone(config))
         .connect(name.clone(), stream)
         .await
