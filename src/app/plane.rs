@@ -42,8 +42,8 @@ use crate::{
         upstream::{Pool, load_roots},
         worker::{self, Workers},
     },
-    select::Load,
-    table::Table,
+    select::{Load, Standing},
+    table::{ObjectId, Table},
 };
 
 /// What the log shows unless `RUST_LOG` says otherwise. `kube`'s client reports each failed call as an
@@ -74,7 +74,7 @@ impl Plane {
         let shared = Arc::new(Shared::new(Instant::now(), anonymous));
         let tables = Tables { shared, metrics: metrics.clone() };
         let keys = tables.clone();
-        metrics.watch_keys(move || keys.keys());
+        metrics.watch_keys(move || keys.key_samples());
         let circuits = tables.clone();
         metrics.watch_circuits(move || circuits.circuits());
         Ok(Self { metrics, readiness: Readiness::default(), tables })
@@ -173,14 +173,20 @@ impl Tables {
         self.shared.healths.loads()
     }
 
-    /// Every key, and whether it rests.
-    pub(super) fn keys(&self) -> Vec<KeySample> {
-        let all = self.shared.keys.all(Instant::now()).into_iter();
-        all.map(|(id, key, resting)| KeySample {
+    /// Every key, and how it is.
+    pub(super) fn keys(&self) -> Vec<(ObjectId, Arc<str>, Standing)> {
+        self.shared.keys.all(Instant::now())
+    }
+
+    /// A refused key rests, too: nothing is sent with it.
+    fn key_samples(&self) -> Vec<KeySample> {
+        let all = self.keys().into_iter();
+        all.map(|(id, key, standing)| KeySample {
             namespace: id.namespace,
             credential: id.name,
             key,
-            resting,
+            resting: standing != Standing::Ready,
+            refused: matches!(standing, Standing::Refused { .. }),
         })
         .collect()
     }

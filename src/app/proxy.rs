@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{
     Failure,
@@ -13,6 +14,7 @@ use super::{
 use crate::{
     observe::{admin, source::Source as Meter},
     proxy::authenticate::Anonymous,
+    select::Standing,
     source::{self, Version},
 };
 
@@ -36,9 +38,10 @@ pub(super) fn proxy(args: &ProxyArgs) -> Result<(), Failure> {
         drop(waiting.take());
     })?;
     let (counted, known) = (tables.clone(), Arc::clone(&shown));
+    let began = (Instant::now(), jiff::Timestamp::now());
     let state: admin::State = Arc::new(move |token: &[u8]| {
         let version = shown.load_full()?;
-        version.token.admits(token).then(|| state(&version, &tables)).flatten()
+        version.token.admits(token).then(|| state(&version, &tables, began)).flatten()
     });
     let demand: admin::State = Arc::new(move |token: &[u8]| {
         let version = known.load_full()?;
@@ -49,8 +52,9 @@ pub(super) fn proxy(args: &ProxyArgs) -> Result<(), Failure> {
     plane.start(ports, &args.serve, linger, internal)?.until_the_end()
 }
 
-/// What the operator asks a proxy: which table serves, and how the keys are.
-fn state(version: &Version, tables: &Tables) -> Option<String> {
+/// What the operator asks a proxy: which table serves, and how the keys are. Times are told by the
+/// clock as it was when the process began, so that a time that stands still is told the same.
+fn state(version: &Version, tables: &Tables, began: (Instant, jiff::Timestamp)) -> Option<String> {
     #[derive(Serialize)]
     struct State<'a> {
         epoch: u64,
@@ -64,15 +68,31 @@ fn state(version: &Version, tables: &Tables) -> Option<String> {
         credential: &'a str,
         key: &'a str,
         state: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        since: Option<String>,
     }
+    let clock = |time: Instant| {
+        let time = began.1.checked_add(time.saturating_duration_since(began.0)).ok()?;
+        Some(jiff::Timestamp::from_second(time.as_second()).ok()?.to_string())
+    };
     let keys = tables.keys();
     let keys = keys
         .iter()
-        .map(|sample| KeyState {
-            namespace: &sample.namespace,
-            credential: &sample.credential,
-            key: &sample.key,
-            state: if sample.resting { "resting" } else { "ready" },
+        .map(|(credential, key, standing)| {
+            let (reason, since) = match standing {
+                Standing::Ready | Standing::Resting => (None, None),
+                Standing::Refused { why, since } => (Some(why.as_str()), clock(*since)),
+            };
+            KeyState {
+                namespace: &credential.namespace,
+                credential: &credential.name,
+                key,
+                state: standing.as_str(),
+                reason,
+                since,
+            }
         })
         .collect();
     let (epoch, revision) = (version.stamp.epoch, version.stamp.revision);

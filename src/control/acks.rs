@@ -1,7 +1,7 @@
-//! Asks each proxy which version of the table it runs.
+//! Asks each proxy which version of the table it runs, and which keys providers refuse it.
 //!
 //! One task a proxy, with one connection that stays open. A proxy that is behind is asked again and
-//! again, with growing pauses; one that is up to date is asked twice a minute, and at once when
+//! again, with growing pauses; one that is up to date is asked six times a minute, and at once when
 //! something was published. What comes back is a claim of the proxy about itself and nothing more: it
 //! can make a status wrong, and no table.
 
@@ -14,17 +14,26 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::line::Line;
+use super::{
+    keys::{Refusal, Refused},
+    line::Line,
+};
 use crate::{
     backoff::Backoff,
-    table::{Stamp, Token},
+    table::{ObjectId, Stamp, Token},
 };
 
 /// The longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// How often a proxy that is up to date is asked.
-const CALM: Duration = Duration::from_secs(30);
+/// How often a proxy that is up to date is asked: so late may it be known that a key is refused.
+const CALM: Duration = Duration::from_secs(10);
+
+/// The state of a key that a provider refuses.
+const REFUSED: &str = "refused";
+
+/// Its reason when it is because of the bill.
+const UNPAID: &str = "unpaid";
 
 /// What every proxy should run, and what opens its state.
 #[derive(Clone, Debug)]
@@ -40,8 +49,17 @@ pub struct Wanted {
 pub struct Ack {
     /// Which start of which pod.
     pub instance: String,
-    /// The version; none while it does not answer.
-    pub stamp: Option<Stamp>,
+    /// What it said; none while it does not answer.
+    pub told: Option<Told>,
+}
+
+/// What a proxy says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The version that it runs.
+    pub stamp: Stamp,
+    /// The keys that providers refuse it.
+    pub refused: Refused,
 }
 
 /// What is needed to ask the proxies something.
@@ -128,21 +146,22 @@ async fn ask(
             }
             continue;
         };
-        let stamp = match timeout(ANSWER, state(&mut line, &now.token)).await {
-            Ok(Ok(stamp)) => Some(stamp),
+        let said = match timeout(ANSWER, state(&mut line, &now.token)).await {
+            Ok(Ok(said)) => Some(said),
             Ok(Err(error)) => {
                 tracing::debug!(%address, error, "a proxy does not say what it runs");
                 None
             }
             Err(_late) => None,
         };
-        if last != Some(stamp) {
-            last = Some(stamp);
-            if told.send(Ack { instance: instance.clone(), stamp }).await.is_err() {
+        let current = said.as_ref().is_some_and(|said| said.stamp >= now.stamp);
+        if last.as_ref() != Some(&said) {
+            last = Some(said.clone());
+            if told.send(Ack { instance: instance.clone(), told: said }).await.is_err() {
                 return;
             }
         }
-        let pause = if stamp.is_some_and(|stamp| stamp >= now.stamp) {
+        let pause = if current {
             backoff.succeed();
             CALM
         } else {
@@ -165,10 +184,33 @@ async fn ask(
 struct State {
     #[serde(flatten)]
     stamp: Stamp,
+    #[serde(default)]
+    keys: Vec<Key>,
 }
 
-async fn state(line: &mut Line, token: &Token) -> Result<Stamp, String> {
+#[derive(Deserialize)]
+struct Key {
+    namespace: String,
+    credential: String,
+    #[serde(rename = "key")]
+    name: String,
+    state: String,
+    reason: Option<String>,
+}
+
+async fn state(line: &mut Line, token: &Token) -> Result<Told, String> {
     let body = line.get("/internal/state", token).await?;
-    let state: State = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-    Ok(state.stamp)
+    let State { stamp, keys } = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+    let mut refused = Refused::new();
+    for Key { namespace, credential, name, reason, .. } in
+        keys.into_iter().filter(|key| key.state == REFUSED)
+    {
+        let why = match reason.as_deref() {
+            Some(UNPAID) => Refusal::Unpaid,
+            // A newer proxy may know more causes.
+            _ => Refusal::Rejected,
+        };
+        refused.entry(ObjectId::new(namespace, credential)).or_default().insert(name, why);
+    }
+    Ok(Told { stamp, refused })
 }

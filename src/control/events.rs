@@ -42,7 +42,7 @@ pub(super) fn transitions<'a>(was: &[Condition], is: &'a [Condition]) -> Vec<&'a
     // `Ready` repeats what another condition says. What the proxies run passes, and concerns every
     // object at once; only a table that cannot be published is for its authors to know.
     let worth = |it: &&Condition| match it.kind.as_str() {
-        "Accepted" | "ResolvedRefs" | "TargetsCapable" => true,
+        "Accepted" | "ResolvedRefs" | "TargetsCapable" | "CredentialsValid" => true,
         "Programmed" => it.reason == "TableTooLarge",
         _ => false,
     };

@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 
 use crate::table::Token;
 
-/// The longest answer.
-const MOST_BYTES: usize = 1 << 20;
+/// The longest answer: some fifty thousand keys.
+const MOST_BYTES: usize = 1 << 23;
 
 /// The connection to one proxy.
 #[derive(Debug)]

@@ -22,6 +22,7 @@ mod events;
 #[cfg(test)]
 mod fake;
 pub mod index;
+mod keys;
 pub mod kind;
 pub mod lease;
 mod line;

@@ -35,6 +35,10 @@ const KEY_RESTING: About = About(
     "trunkline_key_resting",
     "1 while an API key rests because its provider limited or refused it, else 0.",
 );
+const KEY_REFUSED: About = About(
+    "trunkline_key_refused",
+    "1 from when a provider refused an API key until it accepts it again, else 0.",
+);
 const CIRCUIT_OPEN: About = About(
     "trunkline_circuit_open",
     "1 while a model of a credential is left alone because it failed or fell silent, else 0.",
@@ -53,6 +57,8 @@ pub struct KeySample {
     pub key: Arc<str>,
     /// Whether it rests.
     pub resting: bool,
+    /// Whether it is refused.
+    pub refused: bool,
 }
 
 /// One model of a credential, as a scrape finds it.
@@ -247,11 +253,12 @@ impl Collector for Workers {
         families.gauge(OPEN_STREAMS, &[], open_streams);
         families.gauge(CONNECTIONS, &[], connections);
         for sample in self.0.keys.get().map(|source| (source.0)()).unwrap_or_default() {
-            let KeySample { namespace, credential, key, resting } = sample;
-            if families.take_room(1) {
+            let KeySample { namespace, credential, key, resting, refused } = sample;
+            if families.take_room(2) {
                 let labels =
                     [("namespace", &*namespace), ("credential", &*credential), ("key", &*key)];
                 families.gauge(KEY_RESTING, &labels, u64::from(resting));
+                families.gauge(KEY_REFUSED, &labels, u64::from(refused));
             }
         }
         for sample in self.0.circuits.get().map(|source| (source.0)()).unwrap_or_default() {
@@ -372,7 +379,7 @@ mod tests {
         metrics.watch_keys(move || {
             let resting = now.load(std::sync::atomic::Ordering::Relaxed);
             let [namespace, credential, key] = ["team", "openai", "k1"].map(Arc::from);
-            vec![KeySample { namespace, credential, key, resting }]
+            vec![KeySample { namespace, credential, key, resting, refused: false }]
         });
         let series = r#"trunkline_key_resting{credential="openai",key="k1",namespace="team"}"#;
         assert!(metrics.render().contains(&format!("{series} 0\n")));

@@ -315,9 +315,11 @@ fn answered(
     ledger.answered(pick.target, flight);
     if let Some(key) = &pick.key {
         let limits = target.credential.provider.limit_headers;
-        match gate::rest(&answer.headers, limits, input_tokens, jiff::Timestamp::now()) {
-            Some(rest) => key.state.rest_until(now + rest),
-            None => key.state.wake(),
+        key.state.wake();
+        if let Some(rest) =
+            gate::rest(&answer.headers, limits, input_tokens, jiff::Timestamp::now())
+        {
+            key.state.rest_until(now + rest);
         }
     }
     Served { target: Arc::clone(target), answer, losses, ends, relaxed: pick.relaxed }
@@ -360,7 +362,7 @@ fn land(
     }
 }
 
-/// Lets a key rest that the provider limited or refused.
+/// Lets a key rest that the provider limited, and puts one into quarantine that it refused.
 fn rest(pick: &Pick, key: Option<&Key>, failure: &Failure, now: Instant) {
     let (Some(picked), Some(key)) = (&pick.key, key) else { return };
     let limited = matches!(failure, Failure::Provider { class: ErrorClass::RateLimited, .. });
@@ -368,8 +370,8 @@ fn rest(pick: &Pick, key: Option<&Key>, failure: &Failure, now: Instant) {
         // A wait that the provider names is its own knowledge; ours is a guess.
         let wait = failure.retry_after().unwrap_or(key.cooldown_rate_limited);
         picked.state.rest_until(now + wait);
-    } else if failure.refuses_key() {
-        picked.state.rest_until(now + key.cooldown_rejected);
+    } else if let Some(why) = failure.refusal() {
+        picked.state.refuse(why, now, now + key.cooldown_rejected);
     }
 }
 

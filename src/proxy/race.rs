@@ -102,6 +102,9 @@ pub fn launch(common: Common<'_>, pick: Pick, sent: Instant) -> Result<Launched<
     if let Some(pod) = &pick.pod {
         flight = flight.at(pod, sent);
     }
+    if let Some(key) = &pick.key {
+        key.state.asked(sent);
+    }
     let to = (&**target, pick.pod.as_ref().map(PickedPod::address));
     let attempt = attempt::attempt(&worker.pool, chat, to, key, outbound, view, deadlines);
     let attempt = Box::pin(attempt);

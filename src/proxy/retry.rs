@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use crate::{
     dialect::ErrorClass,
     observe::AttemptOutcome,
+    select::Refusal,
     table::{FailoverOn, FailoverSet},
 };
 
@@ -94,10 +95,23 @@ impl Failure {
 
     /// Whether the provider refused our key rather than the request.
     pub const fn refuses_key(&self) -> bool {
-        matches!(
-            self,
-            Self::Provider { class: ErrorClass::Billing | ErrorClass::CredentialRejected, .. }
-        )
+        self.refusal().is_some()
+    }
+
+    /// Why the provider refused our key, where it did.
+    pub const fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Provider { class: ErrorClass::Billing, .. } => Some(Refusal::Unpaid),
+            Self::Provider { class: ErrorClass::CredentialRejected, .. } => Some(Refusal::Rejected),
+            Self::Provider { .. }
+            | Self::Connect
+            | Self::FirstTokenTimeout
+            | Self::HeadersTimeout
+            | Self::Malformed
+            | Self::Reset
+            | Self::Tls
+            | Self::Truncated => None,
+        }
     }
 
     /// Whether it says that the target is ill, rather than the request, its key or its rate.

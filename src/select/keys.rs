@@ -1,8 +1,10 @@
 //! Which keys rest, and until when: what was learned about a key outlives the table.
 //!
-//! A key rests after a provider limited or refused it. All cores must know at once, and no request
-//! may wait for a lock, so the time is one atomic a key. States are found by credential, key name and
-//! secret when a table is taken into use, never on the request path.
+//! A key rests after a provider limited it, and is in quarantine after a provider refused it: then it
+//! stays *refused* until an answer shows that it is accepted again. When the quarantine is over one
+//! request at a time tries it. All cores must know at once, and no request may wait for a lock, so
+//! both are one atomic a key. States are found by credential, key name and secret when a table is
+//! taken into use, never on the request path.
 //!
 //! The secret belongs to the identity: whoever replaces a refused key under its old name has a new
 //! key, which nobody has refused.
@@ -18,19 +20,65 @@ use std::{
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
-use crate::table::{Credential, ObjectId, Secret, Table};
+use crate::{
+    table::{Credential, ObjectId, Secret, Table},
+    words::words,
+};
 
-/// Whether one key rests.
+/// How long others pass over a refused key while one request tries it.
+const TRIAL: Duration = Duration::from_secs(10);
+
+words! {
+    /// Why a provider refused a key.
+    Refusal {
+        /// It does not know the key, or does not allow it what was asked (401, 403).
+        Rejected => "rejected",
+        /// The account is not paid (402 and its like).
+        Unpaid => "unpaid",
+    }
+}
+
+/// How a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It works, as far as is known.
+    Ready,
+    /// The provider limited it a moment ago.
+    Resting,
+    /// The provider refused it, and has not accepted it since.
+    Refused {
+        /// Why.
+        why: Refusal,
+        /// When it was first refused.
+        since: Instant,
+    },
+}
+
+impl Standing {
+    /// Its word in `/internal/state`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Resting => "resting",
+            Self::Refused { .. } => "refused",
+        }
+    }
+}
+
+/// What is known of one key.
 #[derive(Debug)]
 pub struct KeyState {
     origin: Instant,
-    /// Milliseconds since `origin`.
+    /// Until when it rests: milliseconds since `origin`.
     until: AtomicU64,
+    /// 0 while it is not refused; else twice the milliseconds since `origin` plus one, plus one more
+    /// when it is because of the bill.
+    refused: AtomicU64,
 }
 
 impl KeyState {
     fn new(origin: Instant) -> Self {
-        Self { origin, until: AtomicU64::new(0) }
+        Self { origin, until: AtomicU64::new(0), refused: AtomicU64::new(0) }
     }
 
     /// Until when it rests; in the past when it does not.
@@ -40,14 +88,52 @@ impl KeyState {
 
     /// Lets it rest at least until this time.
     pub fn rest_until(&self, until: Instant) {
-        let millis = until.saturating_duration_since(self.origin).as_millis();
-        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
-        self.until.fetch_max(millis, Ordering::Relaxed);
+        self.until.fetch_max(self.millis(until), Ordering::Relaxed);
+    }
+
+    /// The provider has refused it: nobody asks with it until the quarantine is over.
+    pub fn refuse(&self, why: Refusal, now: Instant, until: Instant) {
+        let word = (self.millis(now) + 1) * 2
+            + match why {
+                Refusal::Rejected => 0,
+                Refusal::Unpaid => 1,
+            };
+        // What it was refused for first stays until it is accepted.
+        let _known = self.refused.compare_exchange(0, word, Ordering::Relaxed, Ordering::Relaxed);
+        self.rest_until(until);
+    }
+
+    /// It is asked with. While one request tries a refused key, others pass over it.
+    pub fn asked(&self, now: Instant) {
+        if self.refused.load(Ordering::Relaxed) != 0 {
+            self.rest_until(now + TRIAL);
+        }
     }
 
     /// Lets it work again: it has just been accepted.
     pub fn wake(&self) {
         self.until.store(0, Ordering::Relaxed);
+        if self.refused.load(Ordering::Relaxed) != 0 {
+            self.refused.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// How it is.
+    pub fn standing(&self, now: Instant) -> Standing {
+        match self.refused.load(Ordering::Relaxed) {
+            0 if self.rests_until() > now => Standing::Resting,
+            0 => Standing::Ready,
+            word => Standing::Refused {
+                why: if word & 1 == 0 { Refusal::Rejected } else { Refusal::Unpaid },
+                since: self.origin + Duration::from_millis(word / 2 - 1),
+            },
+        }
+    }
+
+    fn millis(&self, time: Instant) -> u64 {
+        let millis = time.saturating_duration_since(self.origin).as_millis();
+        // Half of what fits, so that twice of it still does.
+        u64::try_from(millis).unwrap_or(u64::MAX).min(u64::MAX / 4)
     }
 }
 
@@ -103,27 +189,61 @@ impl KeyStates {
         });
     }
 
-    /// Every key with whether it rests, sorted by credential and name.
-    pub fn all(&self, now: Instant) -> Vec<(ObjectId, Arc<str>, bool)> {
+    /// Every key and how it is, sorted by credential and name.
+    pub fn all(&self, now: Instant) -> Vec<(ObjectId, Arc<str>, Standing)> {
         let mut all: Vec<_> = self
             .lock()
             .iter()
             .filter_map(|((credential, name), versions)| {
                 // The newest is the one in use.
                 let (_, state) = versions.last()?;
-                Some((credential.clone(), Arc::clone(name), state.rests_until() > now))
+                Some((credential.clone(), Arc::clone(name), state.standing(now)))
             })
             .collect();
         all.sort_unstable();
         all
     }
 
-    /// How many keys rest now.
-    pub fn resting(&self, now: Instant) -> usize {
-        self.all(now).iter().filter(|(_, _, rests)| *rests).count()
-    }
-
     fn lock(&self) -> MutexGuard<'_, States> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    #[test]
+    fn a_refused_key_stays_refused_until_it_is_accepted() {
+        let now = Instant::now();
+        let state = KeyState::new(now);
+        assert_eq!(state.standing(now), Standing::Ready);
+        state.rest_until(now + MINUTE);
+        assert_eq!(state.standing(now), Standing::Resting, "a limit is no refusal");
+        let (since, later) = (now + MINUTE, now + 5 * MINUTE);
+        let refused = Standing::Refused { why: Refusal::Unpaid, since };
+        state.refuse(Refusal::Unpaid, since, since + MINUTE);
+        assert_eq!(state.standing(since), refused);
+        assert_eq!(state.rests_until(), since + MINUTE);
+        assert_eq!(state.standing(later), refused, "the end of the quarantine proves nothing");
+        state.refuse(Refusal::Rejected, later, later + MINUTE);
+        assert_eq!(state.standing(later), refused, "since the first time");
+        state.wake();
+        assert_eq!((state.standing(later), state.rests_until()), (Standing::Ready, now));
+    }
+
+    #[test]
+    fn one_request_tries_a_refused_key_and_others_wait_for_what_comes_of_it() {
+        let now = Instant::now();
+        let state = KeyState::new(now);
+        state.asked(now);
+        assert_eq!(state.rests_until(), now, "a key that works is asked by all");
+        state.refuse(Refusal::Rejected, now, now + MINUTE);
+        let over = now + MINUTE;
+        assert!(state.rests_until() <= over);
+        state.asked(over);
+        assert_eq!(state.rests_until(), over + TRIAL);
     }
 }

@@ -39,7 +39,7 @@ pub use self::{
     flight::{Flight, Turn},
     health::{Health, Lane, Reading},
     hedge::{HedgeBudget, hedge_after},
-    keys::{KeyState, KeyStates},
+    keys::{KeyState, KeyStates, Refusal, Standing},
     needs::{BYTES_A_TOKEN, Needs},
     pods::PickedPod,
     states::{Healths, Load},

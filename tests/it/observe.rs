@@ -71,7 +71,7 @@ fn used() -> Metrics {
     });
     metrics.watch_keys(|| {
         let [namespace, credential, key] = ["team", "anthropic", "k1"].map(Arc::from);
-        vec![KeySample { namespace, credential, key, resting: false }]
+        vec![KeySample { namespace, credential, key, resting: false, refused: false }]
     });
     let operator = Operator::new(&metrics).unwrap();
     operator.wrote("Secret", WriteResult::Ok, Duration::from_millis(1));

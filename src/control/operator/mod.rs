@@ -31,6 +31,7 @@ use super::{
     acks::{Ack, Acks},
     autoscale,
     index::Index,
+    keys::Keys,
     kind::{Kind, Scope},
     lease::{Candidate, Term},
     named::Needs,
@@ -235,6 +236,7 @@ impl Operator {
                 compiler,
                 progress: Progress::default(),
                 fleet: Fleet::default(),
+                keys: Keys::default(),
                 too_large: false,
             },
             client,
@@ -312,8 +314,7 @@ impl Operator {
                     }
                 }
                 Some(ack) = acked.recv() => {
-                    self.world.fleet.told(&ack.instance, ack.stamp);
-                    self.look_at_arrived();
+                    self.take_ack(ack);
                 }
                 Some(written) = written.recv() => {
                     let now = Instant::now();

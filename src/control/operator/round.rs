@@ -13,7 +13,7 @@ use super::{FLEET_PAUSE, Operator};
 use crate::{
     compile::Reached,
     control::{
-        acks::Wanted,
+        acks::{Ack, Wanted},
         kind::Kind,
         named::{scopes, secrets},
         progress::{Key, Meaning},
@@ -181,11 +181,29 @@ impl Operator {
             })
             .collect();
         self.acks.follow(&addresses);
+        self.world.keys.serves(addresses.keys());
         if self.world.fleet.serves(addresses.into_keys().collect()) {
             self.fleet_due = Some(now + FLEET_PAUSE);
             self.fleet_since = now;
             self.look_at_arrived();
         }
+    }
+
+    /// A proxy has said something else than before.
+    pub(super) fn take_ack(&mut self, ack: Ack) {
+        let Ack { instance, told } = ack;
+        self.world.fleet.told(&instance, told.as_ref().map(|told| told.stamp));
+        if let Some(told) = told {
+            let unheard = !self.world.keys.have_all_told();
+            let changed = self.world.keys.told(&instance, told.refused);
+            let key = |id| (Kind::ProviderCredential, id);
+            self.look(changed.into_iter().map(key), false);
+            if unheard && self.world.keys.have_all_told() {
+                // What was said of keys by proxies that are gone may be taken back now.
+                self.look_at_all(true);
+            }
+        }
+        self.look_at_arrived();
     }
 
     /// Some objects may have arrived at every proxy.

@@ -343,24 +343,28 @@ async fn each_bad_object_is_named_in_its_own_status_and_changes_nothing_else() {
     process.stop().await;
 }
 
-/// What a proxy that runs `revision` says to whoever shows the head's token.
-fn state(request: &http::Request<hyper::body::Incoming>, revision: u64) -> Value {
-    let token = request.headers()["authorization"].to_str().unwrap();
-    assert_eq!(token, format!("Bearer {}", "07".repeat(32)));
-    json!({"epoch": 1, "revision": revision, "hash": "", "keys": []})
+/// What a proxy that runs `revision` says of itself, when providers refuse it these keys.
+fn state(revision: u64, refused: &[&str]) -> Value {
+    let key = |name: &&str| {
+        json!({"namespace": "team", "credential": "openai", "key": name, "state": "refused",
+            "reason": "rejected", "since": "2026-01-01T00:00:00Z"})
+    };
+    let keys: Vec<_> = refused.iter().map(key).collect();
+    json!({"epoch": 1, "revision": revision, "hash": "", "keys": keys})
 }
 
-/// A proxy that runs what `revision` holds, as far as its admin port says.
-async fn proxy(revision: watch::Receiver<u64>) -> SocketAddr {
+/// A proxy that tells its state to whoever shows the head's token.
+async fn proxy(state: watch::Receiver<Value>) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let revision = revision.clone();
-            let answer = service_fn(move |request| {
-                let state = state(&request, *revision.borrow()).to_string();
-                let answer = http::Response::new(Full::new(bytes::Bytes::from(state)));
-                std::future::ready(Ok::<_, Infallible>(answer))
+            let state = state.clone();
+            let answer = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                let token = request.headers()["authorization"].to_str().unwrap();
+                assert_eq!(token, format!("Bearer {}", "07".repeat(32)));
+                let state = bytes::Bytes::from(state.borrow().to_string());
+                std::future::ready(Ok::<_, Infallible>(http::Response::new(Full::new(state))))
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
         }
@@ -379,15 +383,15 @@ fn pod(fake: &Fake, name: &str, ready: &str) {
 #[tokio::test]
 async fn programmed_is_true_when_and_only_when_every_ready_proxy_runs_it() {
     let fake = cluster();
-    let (revision, runs) = watch::channel(0);
-    let address = proxy(runs).await;
+    let (runs, told) = watch::channel(state(0, &[]));
+    let address = proxy(told).await;
     pod(&fake, "p", "True");
     pod(&fake, "q", "False");
     route(&fake, "chat", &["chat"]);
     let process = start(&fake, "a", address.port());
     let chat = || condition(&fake, &route_path("chat"), "Programmed");
     until("behind", || chat() == "False Propagating").await;
-    revision.send_replace(1000);
+    runs.send_replace(state(1000, &[]));
     until("programmed", || chat() == "True Programmed").await;
     let status = fake.get(&route_path("chat")).unwrap()["status"].clone();
     assert_eq!((&status["programmed"], &status["usableTargets"]), (&json!("1/1"), &json!("1/1")));
@@ -406,5 +410,36 @@ async fn programmed_is_true_when_and_only_when_every_ready_proxy_runs_it() {
     .await;
     assert_eq!(patches(), 1);
     assert!(process.metrics.render().contains("trunkline_operator_propagation_seconds_count 3"));
+    process.stop().await;
+}
+
+/// Asked again only because something was published: the calm pause is longer than this test.
+#[tokio::test]
+async fn a_key_that_a_provider_refuses_is_named_on_its_credential_until_it_is_accepted() {
+    let fake = cluster();
+    let (runs, told) = watch::channel(state(1000, &[]));
+    let address = proxy(told).await;
+    pod(&fake, "p", "True");
+    route(&fake, "chat", &["chat"]);
+    let process = start(&fake, "a", address.port());
+    let path = format!("{GROUP}/team/providercredentials/openai");
+    let valid = || condition(&fake, &path, "CredentialsValid");
+    until("well", || valid() == "True NoKeyRefused").await;
+    let patches = || fake.count(|seen| seen.path == format!("{path}/status"));
+    let events = || fake.count(|seen| is_write(seen) && seen.path.contains("/events"));
+    let (wrote, told_of) = (patches(), events());
+
+    runs.send_replace(state(1000, &["k"]));
+    route(&fake, "second", &["second"]);
+    until("refused", || valid() == "False KeyRejected").await;
+    let status = fake.get(&path).unwrap()["status"].to_string();
+    assert!(status.contains("key `k`: the provider rejects it"), "{status}");
+    until("the event", || events() == told_of + 1).await;
+    runs.send_replace(state(1000, &[]));
+    route(&fake, "third", &["third"]);
+    until("accepted", || valid() == "True NoKeyRefused").await;
+    until("the event", || events() == told_of + 2).await;
+    // Twice for the key; the counts of routes go with it or come later.
+    assert!((2..=4).contains(&(patches() - wrote)), "{}", patches() - wrote);
     process.stop().await;
 }

@@ -15,7 +15,7 @@ use kube::Client;
 use tokio::{sync::mpsc, time::Instant};
 
 pub(super) use self::apply::apply;
-pub use self::plan::ProgrammedReason;
+pub use self::plan::{CredentialsValidReason, ProgrammedReason};
 use self::{
     plan::{Differs, Facts, Programmed, differs},
     queue::{PATIENCE, Queue, Urgency},
@@ -23,6 +23,7 @@ use self::{
 use super::{
     events::Events,
     index::Index,
+    keys::Keys,
     kind::Kind,
     progress::{Fleet, Key, Progress},
     watch::Failure,
@@ -46,6 +47,8 @@ pub struct World {
     pub progress: Progress,
     /// What runs.
     pub fleet: Fleet,
+    /// Which keys are refused there.
+    pub keys: Keys,
     /// Whether the compiled table is too large to be published.
     pub too_large: bool,
 }
@@ -288,7 +291,10 @@ impl World {
                 let programmed = self.programmed(key, Facts::is_served(report))?;
                 let (generation, routes) = (about.generation, self.compiler.uses(id));
                 let facts = Facts { report, generation, programmed, now: &now };
-                let is = facts.credential(routes, &about.status);
+                let refused = self.keys.of(id);
+                let known = self.keys.have_all_told() || !refused.is_empty();
+                let refused = known.then_some(&refused);
+                let is = facts.credential(routes, refused, &about.status);
                 let differs = differs(&about.status, &is, |status| {
                     status.programmed = None;
                     status.routes = None;

@@ -1,8 +1,10 @@
 //! What a status must say. Pure: facts and the status that is there in, the status that should be
 //! there out. A status that is as it should be is not written.
 //!
-//! All four conditions are there from the first write. `lastTransitionTime` moves only when a
+//! All conditions of a kind are there from the first write. `lastTransitionTime` moves only when a
 //! condition's status does, so two plans of the same facts are equal whatever the clock says.
+
+use std::collections::BTreeMap;
 
 use crate::{
     api::{
@@ -10,6 +12,7 @@ use crate::{
         ProviderCredentialStatus, TargetStatus, UsableState,
     },
     compile::{ConditionType, Reason, Report, TargetState},
+    control::keys::{Refusal, message},
     words::words,
 };
 
@@ -29,6 +32,18 @@ words! {
         Propagating => "Propagating",
         /// The table that holds it is too large.
         TableTooLarge => "TableTooLarge",
+    }
+}
+
+words! {
+    /// Why `CredentialsValid` is as it is. Part of the API.
+    CredentialsValidReason {
+        /// A provider rejects a key.
+        KeyRejected => "KeyRejected",
+        /// A provider wants its bill paid.
+        KeyUnpaid => "KeyUnpaid",
+        /// No proxy knows of a refused key.
+        NoKeyRefused => "NoKeyRefused",
     }
 }
 
@@ -141,19 +156,45 @@ impl Facts<'_> {
         }
     }
 
-    /// The status of a credential that `routes` routes use.
+    /// The status of a credential that `routes` routes use. `refused` are its keys that providers
+    /// refuse; none while not every proxy has been heard.
     pub fn credential(
         &self,
         routes: usize,
+        refused: Option<&BTreeMap<&str, Refusal>>,
         was: &ProviderCredentialStatus,
     ) -> ProviderCredentialStatus {
+        let mut conditions = self.conditions(&was.conditions);
+        conditions.push(self.credentials_valid(refused, &was.conditions));
         ProviderCredentialStatus {
             observed_generation: Some(self.generation),
-            conditions: self.conditions(&was.conditions),
+            conditions,
             usable_keys: self.usable(),
             programmed: Some(self.programmed.column()),
             routes: i32::try_from(routes).ok(),
         }
+    }
+
+    /// Silence takes nothing back: until every proxy was heard, what was said stays said.
+    fn credentials_valid(
+        &self,
+        refused: Option<&BTreeMap<&str, Refusal>>,
+        was: &[Condition],
+    ) -> Condition {
+        use CredentialsValidReason::{KeyRejected, KeyUnpaid, NoKeyRefused};
+        let kind = "CredentialsValid";
+        let told = was.iter().find(|was| was.kind == kind);
+        if let (None, Some(told)) = (refused, told) {
+            return self.condition(kind, told.status, &told.reason, &told.message, was);
+        }
+        let none = BTreeMap::new();
+        let refused = refused.unwrap_or(&none);
+        let (status, reason) = match refused.values().min() {
+            None => (ConditionStatus::True, NoKeyRefused),
+            Some(Refusal::Rejected) => (ConditionStatus::False, KeyRejected),
+            Some(Refusal::Unpaid) => (ConditionStatus::False, KeyUnpaid),
+        };
+        self.condition(kind, status, reason.as_str(), &message(refused), was)
     }
 
     /// The status of a consumer.
@@ -299,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn all_four_conditions_are_there_from_the_first_write() {
+    fn all_conditions_are_there_from_the_first_write() {
         let status =
             plan(&report(Reason::Ready, vec![]), EVERYWHERE, &ModelRouteStatus::default(), "t1");
         assert_eq!(
@@ -371,6 +412,39 @@ mod tests {
                 "Ready=True LastGood"
             ]
         );
+    }
+
+    #[test]
+    fn refused_keys_are_named_and_silence_takes_nothing_back() {
+        let report = report(Reason::Ready, vec![]);
+        let plan = |refused: Option<&[(&'static str, Refusal)]>,
+                    was: &ProviderCredentialStatus,
+                    now: &str| {
+            let refused = refused.map(|rows| rows.iter().copied().collect());
+            Facts { report: &report, generation: 4, programmed: EVERYWHERE, now }.credential(
+                1,
+                refused.as_ref(),
+                was,
+            )
+        };
+        let valid = |status: &ProviderCredentialStatus| {
+            let found = status.conditions.iter().find(|it| it.kind == "CredentialsValid").unwrap();
+            (found.status, found.reason.clone(), found.message.clone())
+        };
+        let first = plan(None, &ProviderCredentialStatus::default(), "t1");
+        assert_eq!(valid(&first).1, "NoKeyRefused", "nobody has met a refusal");
+        let keys = [("k1", Refusal::Unpaid), ("k2", Refusal::Rejected)];
+        let refused = plan(Some(&keys), &first, "t2");
+        let (status, reason, message) = valid(&refused);
+        assert_eq!((status, reason.as_str()), (ConditionStatus::False, "KeyRejected"));
+        assert!(message.contains("`k1`") && message.contains("`k2`"), "{message}");
+        assert_eq!(
+            plan(Some(&keys), &refused, "t3"),
+            refused,
+            "the same facts are the same status"
+        );
+        assert_eq!(plan(None, &refused, "t3"), refused);
+        assert_eq!(valid(&plan(Some(&[]), &refused, "t3")), valid(&first));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
+use trunkline::select::{Refusal, Standing};
 
 use super::harness::{
     Answer, KEYS, MILLIS, Play, Provider, Proxy, Setup, Step, chunk, finish, local, nobody, until,
@@ -85,6 +86,30 @@ fn a_refused_key_is_followed_by_the_next_one_and_rests() {
             .map(|heard| KEYS.iter().position(|key| heard.head.contains(key)))
             .collect();
         assert_eq!(used, [Some(0), Some(1), Some(1)]);
+    });
+}
+
+#[test]
+fn a_refused_key_is_told_from_a_limited_one_until_it_is_accepted_again() {
+    local(async {
+        let provider = Provider::start(|number| match number {
+            0 => Play::error(401),
+            1 => Play::error(429),
+            _ => Play::chat("hi"),
+        })
+        .await;
+        let setup = Setup::default().target("OpenAICompatible", provider.address, "x", 2);
+        let proxy = setup.start();
+        proxy.chat(json!({})).await;
+        let found = proxy.keys();
+        let [Standing::Refused { why: Refusal::Rejected, .. }, Standing::Resting] = found[..]
+        else {
+            panic!("{found:?}")
+        };
+        // Both rest, so the one that is free the soonest serves: the limited one.
+        proxy.chat(json!({})).await;
+        let found = proxy.keys();
+        let [Standing::Refused { .. }, Standing::Ready] = found[..] else { panic!("{found:?}") };
     });
 }
 

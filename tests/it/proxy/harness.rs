@@ -38,7 +38,7 @@ use trunkline::{
         state::{Shared, Worker},
         upstream::Pool,
     },
-    select::{Backends, Healths, KeyStates},
+    select::{Backends, Healths, KeyStates, Standing},
     table::{Backend, ObjectId, Table},
 };
 
@@ -424,6 +424,12 @@ impl Proxy {
         let backend = Backend { pods: pods.iter().copied().collect() };
         let backends = [(ObjectId::new("default", "a"), Arc::new(backend))].into();
         self.shared.put(&Arc::new(table.with_backends(backends)));
+    }
+
+    /// How each key is, by credential and name.
+    pub fn keys(&self) -> Vec<Standing> {
+        let all = self.shared.keys.all(Instant::now()).into_iter();
+        all.map(|(_, _, standing)| standing).collect()
     }
 
     /// Sends a request and gives the answer as soon as its head is there.
