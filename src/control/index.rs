@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::{
     about::{About, differs, note},
     kind::{Kind, Scope},
+    known::{Known, note_gone},
     named::{Needs, scopes, secrets},
     object::{Declared, Object, Proxy},
     progress::Key,
@@ -31,17 +32,6 @@ use crate::{
     compile::{Snapshot, Touched},
     table::ObjectId,
 };
-
-/// How far a scope is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
-    /// Nobody has answered yet.
-    Asked,
-    /// The API server says that we may not look.
-    Refused,
-    /// All of it.
-    Told,
-}
 
 type Credential = Declared<ProviderCredentialSpec, ProviderCredentialStatus>;
 type Consumer = Declared<ModelConsumerSpec, ModelConsumerStatus>;
@@ -159,7 +149,7 @@ impl Index {
         // A watch that was told to end may have had something to say still.
         let Some(known) = self.scopes.get_mut(&scope) else { return needs };
         match told {
-            Told::Refused => *known = Known::Refused,
+            Told::Refused => *known = known.refused(),
             Told::Changed(changes) => {
                 *known = Known::Told;
                 for change in changes {
@@ -173,6 +163,7 @@ impl Index {
         if matches!(scope.kind, Kind::ConfigMap | Kind::EndpointSlice | Kind::Secret) {
             self.answered(&scope);
         }
+        note_gone(&mut self.scopes, &self.snapshot.namespaces);
         if !self.guarded.is_empty() && self.is_complete() {
             self.guarded.clear();
         }
@@ -377,23 +368,10 @@ impl Index {
     }
 
     fn settled(&self, scope: &Scope, known: Known) -> bool {
-        match known {
-            Known::Asked => false,
-            Known::Told => true,
-            Known::Refused => match scope.kind {
-                Kind::ConfigMap | Kind::EndpointSlice | Kind::Secret => {
-                    let mut users = self.wanted.get(scope).into_iter().flatten();
-                    !users.any(|user| self.guarded.contains(user))
-                }
-                // Without the pods there is a table, only nobody to ask who runs it.
-                Kind::Pod => true,
-                Kind::ModelAutoscaler
-                | Kind::ModelConsumer
-                | Kind::ModelRoute
-                | Kind::Namespace
-                | Kind::ProviderCredential => false,
-            },
-        }
+        known.is_settled(scope.kind, || {
+            let mut users = self.wanted.get(scope).into_iter().flatten();
+            users.any(|user| self.guarded.contains(user))
+        })
     }
 
     /// Sets what an object wants to be looked at.

@@ -24,6 +24,7 @@ mod fake;
 pub mod index;
 mod keys;
 pub mod kind;
+mod known;
 pub mod lease;
 mod line;
 mod named;

@@ -131,7 +131,8 @@ struct Known {
     routes: BTreeSet<ObjectId>,
     credentials: BTreeSet<ObjectId>,
     consumers: BTreeSet<ObjectId>,
-    /// Those of them with keys or pods.
+    namespaces: BTreeSet<ObjectId>,
+    /// Those objects with keys or pods.
     guarded: BTreeSet<Key>,
 }
 
@@ -155,6 +156,8 @@ fn known(published: &Published) -> Known {
             }
         }
     }
+    let all = known.routes.iter().chain(&known.credentials).chain(&known.consumers);
+    known.namespaces = all.map(|id| ObjectId::new("", Arc::clone(&id.namespace))).collect();
     known
 }
 
@@ -270,10 +273,10 @@ impl Operator {
                 Kind::ModelRoute => &published.routes,
                 Kind::ProviderCredential => &published.credentials,
                 Kind::ModelConsumer => &published.consumers,
+                Kind::Namespace => &published.namespaces,
                 Kind::ConfigMap
                 | Kind::EndpointSlice
                 | Kind::ModelAutoscaler
-                | Kind::Namespace
                 | Kind::Pod
                 | Kind::Secret => &BTreeSet::new(),
             };

@@ -1,5 +1,7 @@
 //! The operator from end to end against an API server in this process.
 
+mod refused;
+
 use std::{convert::Infallible, net::SocketAddr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -31,6 +33,10 @@ struct Process {
 }
 
 fn start(fake: &Fake, identity: &str, admin_port: u16) -> Process {
+    start_in(fake, None, identity, admin_port)
+}
+
+fn start_in(fake: &Fake, watched: Option<&[&str]>, identity: &str, admin_port: u16) -> Process {
     let metrics = Metrics::new().unwrap();
     let meter = Meter::new(&metrics).unwrap();
     let readiness = Readiness::default();
@@ -38,7 +44,7 @@ fn start(fake: &Fake, identity: &str, admin_port: u16) -> Process {
     let settings = Settings {
         autoscale: false,
         namespace: "trunkline".to_owned(),
-        watched: None,
+        watched: watched.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
         proxies: "component=proxy".to_owned(),
         admin_port,
         options: Options { allow_private_endpoints: true },
@@ -240,29 +246,6 @@ async fn a_restart_with_nothing_changed_writes_nothing_and_neither_does_silence(
     sleep(Duration::from_mins(1)).await;
     assert!(process.readiness.missing().is_empty());
     assert_eq!(fake.count(is_write), before, "a restart");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_restart_onto_empty_or_forbidden_lists_leaves_the_table_as_it_is() {
-    for fault in [Fault::List(9999, Vec::new()), Fault::Status(403), Fault::Status(500)] {
-        let fake = cluster();
-        route(&fake, "chat", &["chat"]);
-        let process = start(&fake, "a", 1);
-        until("published", || served(&fake) == ["chat"]).await;
-        process.stop().await;
-        let told = fault.clone();
-        fake.fault(move |seen| {
-            let own = seen.path.contains("/namespaces/trunkline/");
-            (seen.is_list() && !own).then(|| told.clone())
-        });
-        let _process = start(&fake, "b", 1);
-        sleep(Duration::from_mins(2)).await;
-        assert_eq!(
-            (served(&fake), key(&fake).as_deref()),
-            (vec!["chat".to_owned()], Some("one")),
-            "{fault:?}"
-        );
-    }
 }
 
 #[tokio::test(start_paused = true)]
