@@ -16,7 +16,10 @@ use super::{
 };
 
 const TARGETS: usize = 32;
-const ROUNDS: u32 = 200_000;
+const ROUNDS: u32 = 20_000;
+
+/// Of so many batches the fastest counts: a machine's neighbours only ever make one slower.
+const BATCHES: usize = 10;
 
 pub fn run(report: &mut Report) {
     report.section(
@@ -66,11 +69,14 @@ fn choice(strategy: Strategy) -> f64 {
     let mut rng = fastrand::Rng::with_seed(1);
     let now = start + Duration::from_millis(500);
     let tried = Tried::default();
-    let began = Instant::now();
-    for _ in 0..ROUNDS {
-        black_box(choose(targets, &ASK, black_box(&tried), now, &mut || rng.f64()));
-    }
-    let took = began.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS);
+    let mut batch = || {
+        let began = Instant::now();
+        for _ in 0..ROUNDS {
+            black_box(choose(targets, &ASK, black_box(&tried), now, &mut || rng.f64()));
+        }
+        began.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS)
+    };
+    let fastest = (0..BATCHES).map(|_| batch()).fold(f64::INFINITY, f64::min);
     waiting.iter_mut().for_each(Flight::excused);
-    took
+    fastest
 }

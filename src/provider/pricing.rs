@@ -38,7 +38,7 @@ impl Pricing {
 
     /// What an answer would cost of which nothing is known but its size.
     pub fn estimate(&self, input: u64, output: u64) -> NanoDollars {
-        self.standard.at(input).cost(&Usage { input, output, ..Usage::default() }).total()
+        self.standard.at(input).estimate(input, output)
     }
 
     /// What an answer costs; `None` where the provider billed a tier whose prices nobody gave.
@@ -122,6 +122,12 @@ impl Rates {
 }
 
 impl Rate {
+    /// The total of [`Rate::cost`] where nothing but the size is known. For each target of each
+    /// request, so its parts are not worked out.
+    fn estimate(&self, input: u64, output: u64) -> NanoDollars {
+        rounded(self.input.of(input) + self.output.of(output))
+    }
+
     fn cost(&self, usage: &Usage) -> Cost {
         let write = self.cache_write.unwrap_or(self.input);
         let written = usage.cache_write.unwrap_or(0);
@@ -200,6 +206,14 @@ mod tests {
         let cost = base.cost(&Usage { input: 3, cached: Some(1), output: 1, ..Usage::default() });
         assert_eq!(cost.total(), NanoDollars(150));
         assert_eq!((cost.input.0, cost.cache_read.0, cost.output.0), (75, 37, 38));
+    }
+
+    #[test]
+    fn an_estimate_is_the_cost_of_an_answer_of_that_size() {
+        for (input, output) in [(0, 0), (3, 1), (200_000, 7), (200_001, 7), (u64::MAX, u64::MAX)] {
+            let estimate = pricing().estimate(input, output).0;
+            assert_eq!(Some(estimate), cost(Usage { input, output, ..Usage::default() }));
+        }
     }
 
     #[test]

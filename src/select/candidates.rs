@@ -27,6 +27,7 @@ use super::{
     pods,
     score::score,
     soonest,
+    window::Limit,
 };
 use crate::{
     provider::Capability,
@@ -275,9 +276,10 @@ fn hard(
     if let Some(why) = needs::lacks(&ask.needs, target.ability, health) {
         return Err(why);
     }
-    let (free, _) = soonest(target, keys, tried, now).ok_or(LeftOut::NoKey)?;
-    if free > now {
-        return Err(LeftOut::KeysRest { until: free });
+    let mut left = keys.iter().filter(|key| !tried.has_key(key));
+    if !target.credential.keys.is_empty() && !left.any(|key| key.is_free(now)) {
+        let until = soonest(target, keys, tried, now).map(|(until, _)| until);
+        return Err(until.map_or(LeftOut::NoKey, |until| LeftOut::KeysRest { until }));
     }
     let policy = &route.choosing.breaker;
     if let Some(backend) = backend {
@@ -321,10 +323,12 @@ fn hold_slo(targets: Targets<'_>, ask: &Ask, now: Instant, found: &mut Considere
     if slo.is_empty() {
         return;
     }
+    let first_token = slo.first_token.map(Limit::of);
     // Of each target, where in the order the last part stands that it misses, counted from 1.
     let missed = |one: &Candidate| {
         let health = targets.health.get(one.at)?;
-        SloPart::ORDER.iter().rposition(|part| !holds(*part, slo, health, one, ask, now))
+        let misses = |part: &SloPart| !holds(*part, (slo, first_token), health, one, ask, now);
+        SloPart::ORDER.iter().rposition(misses)
     };
     let parts = found
         .candidates
@@ -344,7 +348,7 @@ fn hold_slo(targets: Targets<'_>, ask: &Ask, now: Instant, found: &mut Considere
 #[expect(clippy::cast_precision_loss, reason = "counts of at most a few hundred")]
 fn holds(
     part: SloPart,
-    slo: Slo,
+    (slo, first_token): (Slo, Option<Limit>),
     health: &Health,
     one: &Candidate,
     ask: &Ask,
@@ -354,7 +358,7 @@ fn holds(
         known.is_none_or(|known| known <= limit.as_secs_f32())
     };
     match part {
-        SloPart::FirstToken => slo.first_token.is_none_or(|limit| {
+        SloPart::FirstToken => first_token.is_none_or(|limit| {
             let (met, count) = health.within(ask.lane, limit);
             let (prior_met, prior_count) = SLO_PRIOR;
             let count = count as f32 + prior_count;

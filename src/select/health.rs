@@ -18,7 +18,7 @@ use super::{
     average::{Average, Pace, TICK_MILLIS},
     breaker::{Breaker, Phase, millis, pause},
     outstanding::Outstanding,
-    window::Window,
+    window::{Limit, Window},
 };
 use crate::table::CircuitBreaker;
 
@@ -163,11 +163,9 @@ impl Health {
     }
 
     /// Of the first tokens seen lately, how many came within the limit, and how many there were.
-    pub(super) fn within(&self, lane: Lane, limit: Duration) -> (f32, u32) {
+    pub(super) fn within(&self, lane: Lane, limit: Limit) -> (f32, u32) {
         let times = self.lane(lane).get();
-        times.map_or((0.0, 0), |times| {
-            (times.window.within(limit.as_secs_f32()), times.window.count())
-        })
+        times.map_or((0.0, 0), |times| (times.window.within(limit), times.window.count()))
     }
 
     /// The time within which this share of first tokens came lately.

@@ -86,6 +86,13 @@ impl KeyState {
         self.origin + Duration::from_millis(self.until.load(Ordering::Relaxed))
     }
 
+    /// Whether it does not rest.
+    pub fn is_free(&self, now: Instant) -> bool {
+        let until = self.until.load(Ordering::Relaxed);
+        // Most keys never rest: the clock's arithmetic is for those that do.
+        until == 0 || self.origin + Duration::from_millis(until) <= now
+    }
+
     /// Lets it rest at least until this time.
     pub fn rest_until(&self, until: Instant) {
         self.until.fetch_max(self.millis(until), Ordering::Relaxed);

@@ -227,7 +227,8 @@ pub fn equals(choosing: &Choosing, found: &Considered) -> SmallVec<[Equal; 8]> {
         }
         Verdict::LeftOut(_) => None,
     });
-    let mut equals: SmallVec<[Equal; 8]> = eligible.collect();
+    let mut equals: SmallVec<[Equal; 8]> = SmallVec::with_capacity(found.candidates.len());
+    equals.extend(eligible);
     match choosing.strategy {
         // Speed and load are in the score themselves, so all of them take part.
         Strategy::Weighted | Strategy::Fastest | Strategy::LeastBusy => {}
@@ -257,15 +258,15 @@ fn draw(
     let choosing = &targets.route.choosing;
     let equals = equals(choosing, found);
     let weights = |without: Option<usize>| {
-        let rows = equals.iter().enumerate().filter(|(index, _)| Some(*index) != without);
-        rows.map(|(index, one)| (index, one.weight)).collect::<SmallVec<[(usize, f32); 8]>>()
+        let rows = equals.iter().enumerate().filter(move |(index, _)| Some(*index) != without);
+        rows.map(|(index, one)| (index, one.weight))
     };
-    let first = by_weight(&weights(None), random)?;
+    let first = by_weight(weights(None), random)?;
     let one = equals.get(first)?;
     if choosing.strategy == Strategy::Weighted {
         return Some(one.at);
     }
-    let second = by_weight(&weights(Some(first)), random);
+    let second = by_weight(weights(Some(first)), random);
     let Some(other) = second.and_then(|second| equals.get(second)) else {
         return Some(one.at);
     };
@@ -340,11 +341,10 @@ fn pick_key(
 ) -> Option<PickedKey> {
     let rows = target.credential.keys.iter().zip(states).enumerate();
     #[expect(clippy::cast_precision_loss, reason = "at most 1000")]
-    let usable: SmallVec<[(usize, f32); 8]> = rows
-        .filter(|(_, (_, state))| !tried.has_key(state) && state.rests_until() <= now)
-        .map(|(at, (key, _))| (at, key.weight as f32))
-        .collect();
-    let at = by_weight(&usable, random).or_else(|| soonest(target, states, tried, now)?.1);
+    let usable = rows
+        .filter(|(_, (_, state))| !tried.has_key(state) && state.is_free(now))
+        .map(|(at, (key, _))| (at, key.weight as f32));
+    let at = by_weight(usable, random).or_else(|| soonest(target, states, tried, now)?.1);
     picked(states, at)
 }
 
@@ -353,22 +353,26 @@ fn picked(states: &[Arc<KeyState>], at: Option<usize>) -> Option<PickedKey> {
     Some(PickedKey { at, state: Arc::clone(states.get(at)?) })
 }
 
-/// Draws one of several by weight.
-fn by_weight(candidates: &[(usize, f32)], random: &mut dyn FnMut() -> f64) -> Option<usize> {
-    let (first, _) = candidates.first()?;
-    if candidates.len() == 1 {
-        return Some(*first);
+/// Draws one of several by weight. They are walked twice rather than listed: for few it is cheaper.
+fn by_weight(
+    candidates: impl Iterator<Item = (usize, f32)> + Clone,
+    random: &mut dyn FnMut() -> f64,
+) -> Option<usize> {
+    let mut rest = candidates.clone();
+    let (first, _) = rest.next()?;
+    if rest.next().is_none() {
+        return Some(first);
     }
-    let total: f64 = candidates.iter().map(|(_, weight)| f64::from(*weight)).sum();
+    let total: f64 = candidates.clone().map(|(_, weight)| f64::from(weight)).sum();
     let mut left = random() * total;
     for (at, weight) in candidates {
-        let weight = f64::from(*weight);
+        let weight = f64::from(weight);
         if left < weight {
-            return Some(*at);
+            return Some(at);
         }
         left -= weight;
     }
-    Some(*first)
+    Some(first)
 }
 
 #[cfg(test)]

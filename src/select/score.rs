@@ -27,10 +27,6 @@ const LEAST_COST: f32 = 1_000.0;
 /// Gives every target that may serve its score.
 pub(super) fn score(strategy: Strategy, found: &mut Considered) {
     let unknown = median(found);
-    let speed = |one: &Candidate| {
-        let (waiting, success, weight) = load(one);
-        one.first_token(unknown) * (waiting + 1.0) / (success * success * weight)
-    };
     let fastest = found.candidates.iter().filter(|one| one.is_eligible());
     let fastest = fastest.map(|one| one.first_token(unknown)).fold(f32::INFINITY, f32::min);
     found.fastest = fastest.is_finite().then_some(fastest);
@@ -39,7 +35,9 @@ pub(super) fn score(strategy: Strategy, found: &mut Considered) {
     let strategy = if found.relaxed > 0 { Strategy::Fastest } else { strategy };
     for one in &mut found.candidates {
         let Verdict::Eligible { weight, .. } = one.verdict else { continue };
-        let speed = speed(one);
+        let first_token = one.first_token(unknown);
+        let (waiting, success, _) = load(one);
+        let speed = first_token * (waiting + 1.0) / (success * success * weight);
         let score = match strategy {
             Strategy::Balanced(shares) => balanced(one, shares, unknown, dearest),
             Strategy::Cheapest => expected_cost(one),
@@ -47,7 +45,7 @@ pub(super) fn score(strategy: Strategy, found: &mut Considered) {
             Strategy::LeastBusy => busy(one),
             Strategy::Weighted => 0.0,
         };
-        let slow = one.first_token(unknown) > SLOW * fastest;
+        let slow = first_token > SLOW * fastest;
         one.verdict = match strategy {
             Strategy::Fastest | Strategy::LeastBusy if slow => Verdict::LeftOut(LeftOut::Slow),
             Strategy::Balanced(_)
@@ -109,7 +107,7 @@ fn balanced(one: &Candidate, shares: Shares, unknown: f32, dearest: Option<u64>)
 /// What a target is believed to need of which nothing is known: the median of the others.
 fn median(found: &Considered) -> f32 {
     let known = found.candidates.iter().filter_map(|one| one.reading?.first_token);
-    let mut known: SmallVec<[f32; 8]> = known.collect();
+    let mut known: SmallVec<[f32; 32]> = known.collect();
     let middle = known.len() / 2;
     if known.is_empty() {
         return PRIOR_FIRST_TOKEN;

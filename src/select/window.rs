@@ -7,6 +7,7 @@
 use std::{
     array,
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    time::Duration,
 };
 
 /// Four buckets an octave from 10 ms to 160 s.
@@ -108,24 +109,15 @@ impl Window {
         self.generations.iter().map(|one| one.count.load(Ordering::Relaxed)).sum()
     }
 
-    /// How many samples took at most so many seconds.
+    /// How many samples came within a limit.
     #[expect(clippy::cast_precision_loss, reason = "counts of at most a few hundred")]
-    pub fn within(&self, seconds: f32) -> f32 {
-        let position = position(seconds);
-        let whole = bucket(seconds);
-        let [even, odd] = &self.generations;
-        let mut met = 0;
-        let mut partly = 0;
-        for (at, (a, b)) in even.buckets.iter().zip(&odd.buckets).enumerate().take(whole + 1) {
-            let both = a.load(Ordering::Relaxed) + b.load(Ordering::Relaxed);
-            if at < whole {
-                met += both;
-            } else {
-                partly = both;
-            }
-        }
-        let share = (position - whole as f32 + 1.0).clamp(0.0, 1.0);
-        met as f32 + partly as f32 * share
+    pub fn within(&self, limit: Limit) -> f32 {
+        let [even, odd] = self.generations.each_ref().map(|one| {
+            let mut counts = one.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
+            let whole: u32 = counts.by_ref().take(limit.whole).sum();
+            (whole, counts.next().unwrap_or(0))
+        });
+        (even.0 + odd.0) as f32 + (even.1 + odd.1) as f32 * limit.share
     }
 
     /// The time within which this share of first tokens came; `None` when too few are known.
@@ -147,6 +139,26 @@ impl Window {
             passed += here;
         }
         None
+    }
+}
+
+/// A limit on the scale of buckets: it is the same for all targets, and finding it there costs about as
+/// much as reading one of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    /// How many buckets are within it as a whole.
+    whole: usize,
+    /// How much of the next one is.
+    share: f32,
+}
+
+impl Limit {
+    /// So long.
+    #[expect(clippy::cast_precision_loss, reason = "at most 56")]
+    pub fn of(limit: Duration) -> Self {
+        let seconds = limit.as_secs_f32();
+        let whole = bucket(seconds);
+        Self { whole, share: (position(seconds) - whole as f32 + 1.0).clamp(0.0, 1.0) }
     }
 }
 
@@ -177,7 +189,7 @@ mod tests {
             let found = window.quantile(share).unwrap();
             assert!((found / (share * 2.0) - 1.0).abs() < 0.05, "{share}: {found}");
         }
-        assert!((window.within(1.0) - 100.0).abs() < 3.0);
+        assert!((window.within(Limit::of(Duration::from_secs(1))) - 100.0).abs() < 3.0);
     }
 
     #[test]
@@ -206,6 +218,6 @@ mod tests {
         let window = Window::new(0);
         window.add(0.0, 0);
         window.add(1e9, 0);
-        assert!((window.within(1.0) - 1.0).abs() < f32::EPSILON);
+        assert!((window.within(Limit::of(Duration::from_secs(1))) - 1.0).abs() < f32::EPSILON);
     }
 }
