@@ -12,6 +12,7 @@ test: fmt-check test-tools lint
 	cargo test
 	$(MAKE) doc
 	tests/sdk/run
+	tests/prometheus/run
 	tests/image/run
 
 # The control plane and the clients of the cluster tests; some ten minutes the first time.

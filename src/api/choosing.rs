@@ -115,6 +115,34 @@ pub struct HedgeSpec {
     pub budget_percent: i32,
 }
 
+/// How requests wait for the first pod of a Service, where no other target can serve.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QueueSpec {
+    /// The most that wait at one proxy; further ones get 429. With 0 nobody waits.
+    #[serde(default = "default_max_requests")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub max_requests: i32,
+    /// The longest wait; after it the answer is 503. A request that has waited has so much more time.
+    #[serde(default = "default_max_wait")]
+    #[schemars(schema_with = "bounds::duration")]
+    pub max_wait: String,
+}
+
+impl Default for QueueSpec {
+    fn default() -> Self {
+        Self { max_requests: default_max_requests(), max_wait: default_max_wait() }
+    }
+}
+
+const fn default_max_requests() -> i32 {
+    100
+}
+
+fn default_max_wait() -> String {
+    "1m".to_owned()
+}
+
 const fn default_budget_percent() -> i32 {
     5
 }

@@ -27,7 +27,9 @@ pub use self::{
         AllProxies, AutoscalerInputs, AutoscalerMode, DemandCredentialRef, DemandSpec,
         ModelAutoscaler, ModelAutoscalerSpec, ModelAutoscalerStatus, ScaleTargetRef,
     },
-    choosing::{BalancedSpec, CircuitBreakerSpec, HedgeSpec, SloSpec, StrategySpec, StrategyType},
+    choosing::{
+        BalancedSpec, CircuitBreakerSpec, HedgeSpec, QueueSpec, SloSpec, StrategySpec, StrategyType,
+    },
     condition::{Condition, ConditionStatus},
     consumer::{
         ConsumerAuthSpec, ConsumerKeySpec, ModelConsumer, ModelConsumerSpec, ModelConsumerStatus,

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     AccessSpec, bounds,
-    choosing::{CircuitBreakerSpec, HedgeSpec, SloSpec, StrategySpec},
+    choosing::{CircuitBreakerSpec, HedgeSpec, QueueSpec, SloSpec, StrategySpec},
     condition::{self, Condition},
     is_default,
     pricing::PricingSpec,
@@ -81,6 +81,9 @@ pub struct ModelRouteSpec {
     /// Asks a second target when the first is late; not done when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedge: Option<HedgeSpec>,
+    /// How requests wait while a Service that they could go to has no pod that is ready.
+    #[serde(default)]
+    pub queue: QueueSpec,
     /// When a failed attempt is followed by another one.
     #[serde(default)]
     pub failover: FailoverSpec,

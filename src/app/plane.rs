@@ -173,6 +173,12 @@ impl Tables {
         self.shared.healths.loads()
     }
 
+    /// Requests that wait for a pod of each backend, and those that others served in its place.
+    pub(super) fn lines(&self) -> Vec<(ObjectId, u32, u64)> {
+        let all = self.shared.backends.all().into_iter();
+        all.map(|(id, backend)| (id, backend.waiting(), backend.passed_over())).collect()
+    }
+
     /// Every key, and how it is.
     pub(super) fn keys(&self) -> Vec<(ObjectId, Arc<str>, Standing)> {
         self.shared.keys.all(Instant::now())

@@ -112,6 +112,8 @@ fn demand(tables: &Tables) -> Option<String> {
         credential: &'a str,
         model: &'a str,
         in_flight: u32,
+        queued: u32,
+        passed_over: u64,
         started: u64,
         first_token_ms: Option<f32>,
         first_tokens: u32,
@@ -122,11 +124,26 @@ fn demand(tables: &Tables) -> Option<String> {
         credential: &load.credential.name,
         model: &load.model,
         in_flight: load.in_flight,
+        queued: 0,
+        passed_over: 0,
         started: load.started,
         first_token_ms: load.first_token.map(|(seconds, _)| seconds * 1e3),
         first_tokens: load.first_token.map_or(0, |(_, seen)| seen),
     });
-    serde_json::to_string(&Demand { backends: backends.collect() }).ok()
+    let lines = tables.lines();
+    let lines = lines.iter().map(|(id, queued, passed_over)| Backend {
+        namespace: &id.namespace,
+        credential: &id.name,
+        // Who waits for a server waits for it, whatever the model.
+        model: "",
+        in_flight: 0,
+        queued: *queued,
+        passed_over: *passed_over,
+        started: 0,
+        first_token_ms: None,
+        first_tokens: 0,
+    });
+    serde_json::to_string(&Demand { backends: backends.chain(lines).collect() }).ok()
 }
 
 /// Who is served without a key: in a cluster nobody, unless it is asked for.

@@ -1,4 +1,4 @@
-//! How a route chooses: `strategy`, `slo`, `circuitBreaker`, `hedge` as values.
+//! How a route chooses: `strategy`, `slo`, `circuitBreaker`, `hedge`, `queue` as values.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::{
 };
 use crate::{
     api::{
-        BalancedSpec, CircuitBreakerSpec, HedgeSpec, ModelRouteSpec, SloSpec, StrategySpec,
-        StrategyType,
+        BalancedSpec, CircuitBreakerSpec, HedgeSpec, ModelRouteSpec, QueueSpec, SloSpec,
+        StrategySpec, StrategyType,
     },
-    table::{Choosing, CircuitBreaker, Hedge, Shares, Slo, Strategy},
+    table::{Choosing, CircuitBreaker, Hedge, Queue, Shares, Slo, Strategy},
 };
 
 /// Builds a route's way of choosing. Everything that is wrong is told; none when something is.
@@ -31,12 +31,14 @@ pub(super) fn build(spec: &ModelRouteSpec, problems: &mut Vec<Problem>) -> Optio
         return None;
     }
     let breaker = breaker(&spec.circuit_breaker, problems);
+    let queue = queue(&spec.queue, problems);
     let hedge = spec.hedge.as_ref().map(|hedge| hedging(hedge, problems));
     Some(Choosing {
         strategy: strategy?,
         tolerance_percent: tolerance?,
         slo: slo?,
         breaker: breaker?,
+        queue: queue?,
         hedge: hedge.map_or(Some(None), |hedge| hedge.map(Some))?,
     })
 }
@@ -136,6 +138,15 @@ fn breaker(spec: &CircuitBreakerSpec, problems: &mut Vec<Problem>) -> Option<Cir
         return None;
     }
     Some(breaker)
+}
+
+fn queue(spec: &QueueSpec, problems: &mut Vec<Problem>) -> Option<Queue> {
+    let QueueSpec { max_requests, max_wait } = spec;
+    let most = number(*max_requests, (0, 100_000), "spec.queue.maxRequests", problems);
+    let wait = duration(max_wait)
+        .map_err(|message| problems.push(Problem::invalid("spec.queue.maxWait", message)))
+        .ok();
+    Some(Queue { most: most?, wait: wait? })
 }
 
 fn hedging(spec: &HedgeSpec, problems: &mut Vec<Problem>) -> Option<Hedge> {

@@ -50,6 +50,8 @@ impl Said {
 pub enum NoAnswer {
     /// Every attempt failed. In order, never empty.
     Failed(Vec<Tried>),
+    /// Too many wait for a server that starts.
+    LineFull,
     /// The request is malformed.
     Malformed(RequestError),
     /// No target could be asked at all: none is left, or none may be used now.
@@ -66,6 +68,14 @@ pub fn of_no_answer(why: NoAnswer, model: &str, budget: Duration) -> (ApiError, 
                 ApiError::new(ErrorKind::InvalidRequest, "invalid_request", error.message);
             told.param = error.param;
             (told, Outcome::ClientError)
+        }
+        NoAnswer::LineFull => {
+            let message = format!(
+                "model '{}' is starting, and as many requests as may wait for it do",
+                bounded(model)
+            );
+            let told = ApiError::new(ErrorKind::RateLimited, "queue_full", message);
+            (told.with_retry_after(Some(Duration::from_secs(5))), Outcome::Overloaded)
         }
         NoAnswer::NoTarget => {
             let message = format!(

@@ -16,6 +16,7 @@ use super::{
     gate,
     needs::{asked_by, needs},
     outbound::Unsendable,
+    queue::{self, Line},
     race::{Common, Ended, Grounded, Launched, launch, race},
     retry::{self, Allowance, Failure, Next, Progress},
     settle::Ledger,
@@ -24,9 +25,7 @@ use super::{
 use crate::{
     dialect::{ErrorClass, Loss, Refusal, View},
     observe::HedgeResult,
-    select::{
-        self, Ask, BYTES_A_TOKEN, Flight, Lane, LeftOut, Pick, Targets, Verdict, hedge_after,
-    },
+    select::{self, Ask, BYTES_A_TOKEN, Flight, Lane, LeftOut, Pick, Verdict, hedge_after},
     table::{Key, Route, Target},
 };
 
@@ -78,7 +77,7 @@ pub async fn serve(
     view: &View,
     ledger: &mut Ledger,
 ) -> Result<Served, NoAnswer> {
-    let common = Common {
+    let mut common = Common {
         worker,
         route,
         handles,
@@ -97,7 +96,12 @@ pub async fn serve(
             launched
         } else {
             let pick = again.take().or_else(|| choose(common, &story.excluded, since));
-            let Some(pick) = pick else { break };
+            let Some(pick) = pick else {
+                if stand_in_line(&mut common, &story, ledger).await? {
+                    continue;
+                }
+                break;
+            };
             let at = pick.target;
             match begin(common, pick, since, ledger) {
                 Ok(launched) => launched,
@@ -171,10 +175,33 @@ pub async fn serve(
     Err(story.end())
 }
 
+/// Waits for the first pod of a Service, where nothing else is left to ask; whether one has come. Who
+/// has waited has that much more time to be served.
+async fn stand_in_line(
+    common: &mut Common<'_>,
+    story: &Story,
+    ledger: &mut Ledger,
+) -> Result<bool, NoAnswer> {
+    if !story.tried.is_empty() {
+        return Ok(false);
+    }
+    let since = Instant::now();
+    let until = ledger.arrived() + common.route.choosing.queue.wait;
+    let line = queue::wait(*common, &story.excluded, until).await;
+    let waited = since.elapsed();
+    ledger.waited(waited);
+    common.arrived += waited;
+    match line {
+        Line::Came => Ok(true),
+        Line::Full => Err(NoAnswer::LineFull),
+        Line::InVain => Ok(false),
+    }
+}
+
 /// The targets that cannot do what the request needs, with what they lack.
 fn incapable(common: Common<'_>) -> Vec<(Arc<str>, Refusal)> {
     let Common { route, chat, ask, .. } = common;
-    let found = select::consider(targets(common), &ask, &select::Tried::default(), common.arrived);
+    let found = select::consider(common.targets(), &ask, &select::Tried::default(), common.arrived);
     let told = found.candidates.iter().zip(&route.targets).filter_map(|(one, target)| {
         let (field, message) = match one.verdict {
             Verdict::LeftOut(LeftOut::Incapable(missing)) => {
@@ -215,13 +242,7 @@ impl Story {
 
 fn choose(common: Common<'_>, excluded: &select::Tried, now: Instant) -> Option<Pick> {
     let random = &mut || common.worker.random();
-    select::choose(targets(common), &common.ask, excluded, now, random)
-}
-
-fn targets(common: Common<'_>) -> Targets<'_> {
-    let Common { route, handles, .. } = common;
-    let RouteHandles { keys, health, backends, .. } = handles;
-    Targets { route, keys, health, backends }
+    select::choose(common.targets(), &common.ask, excluded, now, random)
 }
 
 /// Begins an attempt, if the request can be said to that target.
@@ -253,7 +274,7 @@ fn wait(
     let hedge = route.choosing.hedge.as_ref()?;
     let may =
         ask.lane == Lane::Streamed && !story.late && ledger.tries() < route.failover.max_attempts;
-    may.then(|| hedge_after(targets(common), hedge, launched.pick.target, ask.lane)).flatten()
+    may.then(|| hedge_after(common.targets(), hedge, launched.pick.target, ask.lane)).flatten()
 }
 
 /// Asks a second target because `first` is late, if there is one and the budget allows it.

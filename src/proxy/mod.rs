@@ -18,6 +18,7 @@ pub mod headers;
 pub mod listener;
 pub mod needs;
 pub mod outbound;
+pub mod queue;
 pub mod race;
 pub mod relay;
 pub mod retry;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     dialect::{Loss, View},
-    select::{Ask, Flight, Pick, PickedPod},
+    select::{Ask, Flight, Pick, PickedPod, Targets},
     table::{Key, Route, Target},
 };
 
@@ -36,6 +36,15 @@ pub struct Common<'a> {
     pub ask: Ask,
     /// When the request arrived.
     pub arrived: Instant,
+}
+
+impl<'a> Common<'a> {
+    /// What the choice is made among.
+    pub fn targets(self) -> Targets<'a> {
+        let Self { route, handles, .. } = self;
+        let RouteHandles { keys, health, backends, .. } = handles;
+        Targets { route, keys, health, backends }
+    }
 }
 
 /// An attempt under way.

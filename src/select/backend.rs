@@ -7,12 +7,15 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
 use rustc_hash::FxHashMap;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::health::Health;
 use crate::table::{self, ObjectId, Table};
@@ -30,6 +33,12 @@ pub struct Pod {
 #[derive(Debug, Default)]
 pub struct Backend {
     pods: ArcSwap<Vec<Arc<Pod>>>,
+    /// Requests that wait for the first pod.
+    waiting: AtomicU32,
+    /// Wakes them.
+    came: Notify,
+    /// Requests that another target served because there was no pod.
+    passed_over: AtomicU64,
 }
 
 impl Backend {
@@ -37,6 +46,44 @@ impl Backend {
     #[expect(clippy::rc_buffer, reason = "what an `ArcSwap` can hold has a size")]
     pub fn pods(&self) -> Arc<Vec<Arc<Pod>>> {
         self.pods.load_full()
+    }
+
+    /// Takes a place in the line for the first pod, unless so many stand there.
+    pub fn stand_in_line(&self, most: u32) -> bool {
+        let room = |waiting: u32| (waiting < most).then_some(waiting + 1);
+        self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok()
+    }
+
+    /// Gives the place back.
+    pub fn leave_line(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Until there is a pod.
+    pub async fn first_pod(&self) {
+        loop {
+            // Before the look: a pod that comes after it wakes us.
+            let came = self.came.notified();
+            if !self.pods.load().is_empty() {
+                return;
+            }
+            came.await;
+        }
+    }
+
+    /// Requests that wait for the first pod.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Notes that another target serves because there is no pod.
+    pub(super) fn pass_over(&self) {
+        self.passed_over.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests that another target served because there was no pod.
+    pub fn passed_over(&self) -> u64 {
+        self.passed_over.load(Ordering::Relaxed)
     }
 
     /// Takes over which pods are ready. Those that were there before keep their state.
@@ -55,6 +102,7 @@ impl Backend {
             )
         });
         self.pods.store(Arc::new(pods.collect()));
+        self.came.notify_waiters();
     }
 }
 

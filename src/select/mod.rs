@@ -138,6 +138,9 @@ pub fn choose(
     random: &mut dyn FnMut() -> f64,
 ) -> Option<Pick> {
     let found = consider(targets, ask, tried, now);
+    if found.tier.is_some() {
+        pass_over(targets, &found);
+    }
     let probe = probe(targets, ask, tried, &found, now, random);
     let (at, key) = match probe.or_else(|| draw(targets, &found, random)) {
         Some(at) => (at, None),
@@ -162,6 +165,16 @@ pub fn choose(
     let cost = found.candidates.get(at).and_then(|one| one.cost);
     let (probe, relaxed) = (probe.is_some(), found.relaxed);
     Some(Pick { target: at, key, pod, probe, patience, relaxed, cost })
+}
+
+/// Notes that a Service without a pod would have been asked: who scales it should know.
+fn pass_over(targets: Targets<'_>, found: &Considered) {
+    let asleep = found
+        .candidates
+        .iter()
+        .filter(|one| one.verdict == Verdict::LeftOut(LeftOut::NoPod))
+        .filter_map(|one| targets.backends.get(one.at)?.as_ref());
+    asleep.for_each(|backend| backend.pass_over());
 }
 
 /// A target that was left out as failing or slow and may be seen again, if this request is to do it.

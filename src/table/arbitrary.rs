@@ -12,8 +12,8 @@ use proptest::{collection, option, prelude::*, sample};
 use super::{
     Access, Backend, Choosing, CircuitBreaker, Consumer, ConsumerKey, Consumers, Contents,
     Credential, Digest, Endpoint, Failover, FailoverOn, HeaderMatch, HeaderTest, Hedge, Key, Match,
-    Namespaces, ObjectId, Overrides, Pattern, Route, Secret, Shares, Slo, Table, Target, Timeouts,
-    choosing,
+    Namespaces, ObjectId, Overrides, Pattern, Queue, Route, Secret, Shares, Slo, Table, Target,
+    Timeouts, choosing,
 };
 use crate::{
     dialect::{Api, Traits, traits::Thinking},
@@ -260,13 +260,15 @@ fn choosing() -> impl Strategy<Value = Choosing> {
     let hedge = (option::of(duration()), any::<u32>());
     let hedge =
         option::of(hedge.prop_map(|(after, budget_percent)| Hedge { after, budget_percent }));
-    (strategy, any::<u32>(), slo, breaker, hedge).prop_map(
-        |(strategy, tolerance_percent, slo, breaker, hedge)| Choosing {
+    let queue = (any::<u32>(), duration()).prop_map(|(most, wait)| Queue { most, wait });
+    (strategy, any::<u32>(), slo, breaker, hedge, queue).prop_map(
+        |(strategy, tolerance_percent, slo, breaker, hedge, queue)| Choosing {
             strategy,
             tolerance_percent,
             slo,
             breaker,
             hedge,
+            queue,
         },
     )
 }

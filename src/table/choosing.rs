@@ -23,6 +23,25 @@ pub struct Choosing {
     pub breaker: CircuitBreaker,
     /// When a second target is asked before the first has answered.
     pub hedge: Option<Hedge>,
+    /// How requests wait for the first pod of a Service.
+    pub queue: Queue,
+}
+
+/// How requests wait where no other target can serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Queue {
+    /// The most that wait, at one proxy.
+    pub most: u32,
+    /// The longest wait.
+    #[serde(with = "wire::millis")]
+    pub wait: Duration,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { most: 100, wait: Duration::from_mins(1) }
+    }
 }
 
 /// What makes one target better than another.

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     backend::{Backend, Backends},
     base::Contents,
-    choosing::{Choosing, CircuitBreaker, Hedge, Shares, Slo, Strategy},
+    choosing::{Choosing, CircuitBreaker, Hedge, Queue, Shares, Slo, Strategy},
     consumer::{Access, Caller, Consumer, ConsumerKey, Consumers, Digest, Namespaces},
     head::{Head, Slot, Stamp, Token},
     matcher::{HeaderMatch, HeaderTest, Match, Pattern, Specificity},

@@ -276,6 +276,12 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
             ],
         ),
         (
+            route,
+            "/spec/queue",
+            vec![json!({}), json!({"maxRequests": 0, "maxWait": "5m"})],
+            vec![json!({"maxRequests": -1}), json!({"maxWait": "0s"}), json!({"length": 1})],
+        ),
+        (
             credential,
             "/spec/models",
             vec![json!([]), json!([{"name": "m", "capabilities": [], "contextTokens": 8192}])],

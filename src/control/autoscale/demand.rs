@@ -30,6 +30,9 @@ struct Backend {
     in_flight: u64,
     #[serde(default)]
     queued: u64,
+    /// Requests that another target served because there was no pod; only grows.
+    #[serde(default)]
+    passed_over: u64,
     started: u64,
     first_token_ms: Option<f64>,
     #[serde(default)]
@@ -107,6 +110,7 @@ impl Selection {
 struct Part {
     in_flight: u64,
     queued: u64,
+    passed_over: u64,
     started: u64,
     first_token: Option<(f64, u32)>,
 }
@@ -116,6 +120,7 @@ fn part(demand: &Demand, selection: &Selection) -> Part {
     for backend in demand.backends.iter().filter(|backend| selection.takes(backend)) {
         part.in_flight += backend.in_flight;
         part.queued += backend.queued;
+        part.passed_over += backend.passed_over;
         part.started += backend.started;
         let told = backend.first_token_ms.map(|millis| (millis, backend.first_tokens));
         part.first_token = later(part.first_token, told);
@@ -151,6 +156,8 @@ pub(super) fn reading(round: &Round, before: Option<&Round>, selection: &Selecti
         let Some(Some(was)) = before.said.get(instance) else { continue };
         let was = part(was, selection);
         let seconds = (round.at - before.at).as_secs_f64().max(0.001);
+        // Who was sent elsewhere would have waited.
+        reading.queued += now.passed_over.saturating_sub(was.passed_over);
         let arrived = now.started.saturating_sub(was.started) as f64;
         let ended = (arrived + was.in_flight as f64 - now.in_flight as f64).max(0.0);
         reading.arrived += arrived / seconds;

@@ -3,7 +3,10 @@
 use std::{cell::Cell, net::SocketAddr, rc::Rc};
 
 use serde_json::json;
-use tokio::{task::spawn_local, time::sleep};
+use tokio::{
+    task::spawn_local,
+    time::{Instant, sleep, timeout},
+};
 
 use super::harness::{MILLIS, Play, Provider, Setup, Step, chunk, finish, local, nobody, until};
 
@@ -143,5 +146,47 @@ fn another_target_serves_while_a_service_has_no_pod() {
         let proxy = Setup::default().service(&[]).openai(hosted.address).start();
         let answer = proxy.chat(json!({})).await;
         assert_eq!(answer.header("x-trunkline-attempts"), "b:ok");
+    });
+}
+
+#[test]
+fn requests_wait_for_the_first_pod_and_are_served_when_it_comes() {
+    local(async {
+        let pod = Provider::start(|_| Play::chat("awake")).await;
+        let queue = json!({"queue": {"maxRequests": 2, "maxWait": "5s"}});
+        let proxy = Rc::new(Setup::default().service(&[]).with(queue).start());
+        let served = Rc::new(Cell::new(0));
+        for _ in 0..2 {
+            let (proxy, served) = (Rc::clone(&proxy), Rc::clone(&served));
+            spawn_local(async move {
+                let answer = proxy.chat(json!({})).await;
+                assert_eq!(answer.header("x-trunkline-attempts"), "a:ok", "{}", answer.body);
+                served.set(served.get() + 1);
+            });
+        }
+        sleep(50 * MILLIS).await;
+        // The line is full, and says so in the caller's own shape.
+        let refused = proxy.chat(json!({})).await;
+        assert_eq!((refused.status, refused.header("retry-after")), (429, "5"), "{}", refused.body);
+        assert_eq!(refused.json()["error"]["code"], "queue_full");
+        assert_eq!(served.get(), 0);
+        proxy.pods(&[pod.address]);
+        until(|| served.get() == 2).await;
+        assert_eq!(pod.asked(), 2);
+    });
+}
+
+#[test]
+fn a_wait_in_vain_ends_and_a_client_that_leaves_frees_its_place() {
+    local(async {
+        let queue = json!({"queue": {"maxRequests": 1, "maxWait": "300ms"}});
+        let proxy = Setup::default().service(&[]).with(queue).start();
+        let left = timeout(50 * MILLIS, proxy.chat(json!({}))).await;
+        assert!(left.is_err());
+        sleep(50 * MILLIS).await;
+        let sent = Instant::now();
+        let answer = proxy.chat(json!({})).await;
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        assert!((250 * MILLIS..3000 * MILLIS).contains(&sent.elapsed()), "{:?}", sent.elapsed());
     });
 }
