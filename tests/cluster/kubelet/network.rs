@@ -44,7 +44,9 @@ pub struct Place {
 impl Network {
     /// Makes the bridge.
     pub fn new() -> io::Result<Self> {
-        run("ip", &["link", "add", "pods", "type", "bridge"])?;
+        // With an address of its own: a bridge without one takes the lowest of its ports, so another
+        // one whenever that pod ends, and for half a minute every pod would send to the old one.
+        run("ip", &["link", "add", "pods", "address", "02:0a:58:00:00:01", "type", "bridge"])?;
         run("ip", &["address", "add", &format!("{GATEWAY}/16"), "dev", "pods"])?;
         run("ip", &["link", "set", "pods", "up"])?;
         Ok(Self { next: AtomicU32::new(u32::from(GATEWAY) + 9) })
