@@ -26,7 +26,7 @@ pub fn run(report: &mut Report) {
         "one choice among 32 targets, SLO and all scores on, four requests waiting at each",
     );
     println!();
-    let shares = Shares { cost: 30, first_token: 40, per_token: 20, load: 10 };
+    let shares = Shares { cost: 30, first_token: 40, per_token: 20, load: 10, quality: 0 };
     let mut worst = 0.0_f64;
     for strategy in [
         Strategy::Weighted,

@@ -54,8 +54,13 @@ pub struct Served {
 }
 
 /// What every simulated request is.
-pub const ASK: Ask =
-    Ask { lane: Lane::Streamed, input_tokens: 1_000, output_tokens: 100, needs: Needs::NONE };
+pub const ASK: Ask = Ask {
+    lane: Lane::Streamed,
+    input_tokens: 1_000,
+    output_tokens: 100,
+    needs: Needs::NONE,
+    preference: None,
+};
 
 impl Served {
     pub fn new(choosing: Choosing, count: usize, seed: u64, now: Instant) -> Self {

@@ -86,6 +86,7 @@ fn target(at: usize, pricing: Option<Pricing>) -> Arc<Target> {
         traits: Traits::default(),
         tier: 0,
         weight: 100,
+        quality: None,
         ability: provider::Ability::default(),
         pricing: pricing.map(Arc::new),
         timeouts: Timeouts {

@@ -17,7 +17,7 @@ pub struct StrategySpec {
     /// load together. All but `Weighted` decide by what was learned of the targets.
     #[serde(rename = "type", default)]
     pub kind: StrategyType,
-    /// How much each part counts in `Balanced`.
+    /// How much each part counts in `Balanced`, for callers without a `preference` of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balanced: Option<BalancedSpec>,
     /// By how much two targets may differ and still count as equal; equal ones share the load.
@@ -56,7 +56,7 @@ pub enum StrategyType {
 /// How much each part counts; only their proportions matter.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.cost + self.firstToken + self.perToken + self.load > 0")
+#[x_kube(validation = Rule::new("self.cost + self.firstToken + self.perToken + self.load + self.quality > 0")
     .message("at least one part must count"))]
 pub struct BalancedSpec {
     /// The cost of the request.
@@ -75,6 +75,10 @@ pub struct BalancedSpec {
     #[serde(default)]
     #[schemars(range(min = 0, max = 100))]
     pub load: i32,
+    /// The answers that are not good, by the `quality` of the targets.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 100))]
+    pub quality: i32,
 }
 
 /// What a target must hold to be chosen while another one does. Where none does, parts are given up

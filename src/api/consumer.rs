@@ -37,8 +37,26 @@ pub struct ModelConsumerSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "bounds::labels_set")]
     pub groups: Vec<String>,
+    /// What matters most to it. On a route whose strategy is `Balanced` it takes the place of the
+    /// route's `balanced`; every other strategy is the route's alone. `Economy`: cost. `Speed`: the
+    /// first token. `Quality`: the `quality` of the targets. `Balanced`: a bit of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preference: Option<PreferenceName>,
     /// How it shows who it is.
     pub auth: ConsumerAuthSpec,
+}
+
+/// What matters most to a consumer.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum PreferenceName {
+    /// A bit of each.
+    Balanced,
+    /// Cost.
+    Economy,
+    /// Good answers.
+    Quality,
+    /// Early answers.
+    Speed,
 }
 
 /// How a consumer shows who it is.

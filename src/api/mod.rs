@@ -33,6 +33,7 @@ pub use self::{
     condition::{Condition, ConditionStatus},
     consumer::{
         ConsumerAuthSpec, ConsumerKeySpec, ModelConsumer, ModelConsumerSpec, ModelConsumerStatus,
+        PreferenceName,
     },
     credential::{
         AllowedNamespaces, AllowedRoutes, ApiKeySpec, ApiKeysSpec, AuthSpec, CaBundleKind,

@@ -177,6 +177,11 @@ pub struct TargetSpec {
     /// right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pricing: Option<PricingSpec>,
+    /// So many of a hundred answers are good, by an evaluation of your own; for `Balanced`. A target
+    /// that says nothing counts as the worst of those that do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub quality: Option<i32>,
     /// How long each step may take, where this target differs from the route.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: TargetTimeouts,

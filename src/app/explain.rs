@@ -27,8 +27,8 @@ use crate::{
     files::Reader,
     proxy::{facts::Chat, failover},
     select::{
-        Backends, Candidate, Considered, Health, Healths, KeyState, KeyStates, LeftOut, Targets,
-        Tried, Verdict, consider, equals,
+        Ask, Backends, Candidate, Considered, Health, Healths, KeyState, KeyStates, LeftOut,
+        Targets, Tried, Verdict, consider, equals,
     },
     table::{Caller, Route, Strategy, Table, Target},
 };
@@ -54,6 +54,8 @@ struct Explanation {
     model: String,
     route: String,
     strategy: String,
+    /// What matters most to the caller, where that decides what `Balanced` weighs.
+    preference: Option<String>,
     paused: bool,
     stream: bool,
     input_tokens: u32,
@@ -76,6 +78,8 @@ struct Line {
     first_token_seconds: Option<f32>,
     per_token_seconds: Option<f32>,
     success: Option<f32>,
+    /// So many of a hundred answers are good, as its route says.
+    quality: Option<u32>,
     waiting: Option<u32>,
     in_flight: Option<u32>,
     overdue: Option<f32>,
@@ -219,10 +223,10 @@ fn of_request(
         route.targets.iter().map(|target| known.healths.of(target)).collect();
     let backends: Vec<_> =
         route.targets.iter().map(|target| known.backends.of(&target.credential)).collect();
-    let ask = failover::ask(&chat, route);
+    let ask = failover::ask(&chat, route, caller.preference());
     let targets = Targets { route, keys: &keys, health: &health, backends: &backends };
     let found = consider(targets, &ask, &Tried::default(), now);
-    Ok(described(&chat, route, &found, ask.input_tokens))
+    Ok(described(&chat, route, &found, &ask))
 }
 
 fn unknown(table: &Table, api: Api, model: &str, caller: Caller<'_>) -> String {
@@ -237,15 +241,19 @@ fn unknown(table: &Table, api: Api, model: &str, caller: Caller<'_>) -> String {
     )
 }
 
-fn described(chat: &Chat, route: &Route, found: &Considered, input_tokens: u32) -> Explanation {
+fn described(chat: &Chat, route: &Route, found: &Considered, ask: &Ask) -> Explanation {
     let name = |at: usize| route.targets.get(at).map(|target| target.name.to_string());
     Explanation {
         model: chat.model.clone(),
         route: route.id.to_string(),
         strategy: route.choosing.strategy.as_str().to_owned(),
+        preference: ask
+            .preference
+            .filter(|_| matches!(route.choosing.strategy, Strategy::Balanced(_)))
+            .map(|preference| preference.as_str().to_owned()),
         paused: route.paused,
         stream: chat.stream,
-        input_tokens,
+        input_tokens: ask.input_tokens,
         serves: equals(&route.choosing, found).iter().filter_map(|one| name(one.at)).collect(),
         relaxed: found.relaxed,
         candidates: found
@@ -273,6 +281,7 @@ fn line(one: &Candidate, target: &Target, strategy: Strategy) -> Line {
         first_token_seconds: reading.and_then(|reading| reading.first_token),
         per_token_seconds: reading.and_then(|reading| reading.per_token),
         success: reading.map(|reading| reading.success),
+        quality: one.quality,
         waiting: reading.map(|reading| reading.waiting),
         in_flight: reading.map(|reading| reading.in_flight),
         overdue: reading.map(|reading| reading.overdue),
@@ -284,8 +293,10 @@ fn line(one: &Candidate, target: &Target, strategy: Strategy) -> Line {
 fn text(found: &Explanation) -> String {
     let Explanation { model, route, strategy, input_tokens, .. } = found;
     let way = if found.stream { "streamed" } else { "whole" };
+    let preference = found.preference.as_ref();
+    let preference = preference.map_or_else(String::new, |name| format!(" as {name} weighs it"));
     let mut text = format!(
-        "model \"{model}\" → route {route}, strategy {strategy}; about {input_tokens} input tokens, {way}\n"
+        "model \"{model}\" → route {route}, strategy {strategy}{preference}; about {input_tokens} input tokens, {way}\n"
     );
     if found.paused {
         text += "the route is paused: every request gets 503\n";

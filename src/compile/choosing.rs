@@ -66,15 +66,21 @@ fn strategy(spec: &StrategySpec, problems: &mut Vec<Problem>) -> Option<Strategy
 }
 
 fn shares(spec: &BalancedSpec, problems: &mut Vec<Problem>) -> Option<Strategy> {
-    let BalancedSpec { cost, first_token, per_token, load } = spec;
+    let BalancedSpec { cost, first_token, per_token, load, quality } = spec;
     let mut of = |value: i32, name: &str| {
         number(value, (0, 100), &format!("spec.strategy.balanced.{name}"), problems)
     };
     let (cost, first_token) = (of(*cost, "cost"), of(*first_token, "firstToken"));
     let (per_token, load) = (of(*per_token, "perToken"), of(*load, "load"));
-    let shares =
-        Shares { cost: cost?, first_token: first_token?, per_token: per_token?, load: load? };
-    if shares.cost + shares.first_token + shares.per_token + shares.load == 0 {
+    let quality = of(*quality, "quality");
+    let shares = Shares {
+        cost: cost?,
+        first_token: first_token?,
+        per_token: per_token?,
+        load: load?,
+        quality: quality?,
+    };
+    if shares.cost + shares.first_token + shares.per_token + shares.load + shares.quality == 0 {
         problems.push(Problem::invalid("spec.strategy.balanced", "at least one part must count"));
         return None;
     }

@@ -20,8 +20,8 @@ use super::{
     value::label,
 };
 use crate::{
-    api::ModelConsumerSpec,
-    table::{Consumer, ConsumerKey, Consumers, Digest, ObjectId},
+    api::{ModelConsumerSpec, PreferenceName},
+    table::{Consumer, ConsumerKey, Consumers, Digest, ObjectId, Preference},
 };
 
 /// A consumer as far as it could be made.
@@ -43,7 +43,7 @@ fn build(
     snapshot: &Snapshot,
     problems: &mut Vec<Problem>,
 ) -> Option<Built> {
-    let ModelConsumerSpec { groups, auth } = spec;
+    let ModelConsumerSpec { groups, preference, auth } = spec;
     let before = problems.len();
     for (at, group) in groups.iter().enumerate() {
         if let Err(message) = label(group) {
@@ -74,7 +74,13 @@ fn build(
     }
     let sound = !problems.iter().skip(before).any(Problem::rejects);
     let groups = groups.iter().map(|group| group.as_str().into()).collect();
-    let consumer = Consumer { id: id.clone(), groups, keys };
+    let preference = preference.map(|name| match name {
+        PreferenceName::Balanced => Preference::Balanced,
+        PreferenceName::Economy => Preference::Economy,
+        PreferenceName::Quality => Preference::Quality,
+        PreferenceName::Speed => Preference::Speed,
+    });
+    let consumer = Consumer { id: id.clone(), groups, preference, keys };
     sound.then_some(Built { consumer, places, total: auth.api_keys.len() })
 }
 
@@ -144,7 +150,8 @@ pub(super) fn all(
         let Some((built, _)) = built else {
             let ready = Ready { status: false, reason: Reason::NotAccepted, usable: 0, total: 0 };
             reports.push(about("ModelConsumer", id, &entry.source, problems, ready));
-            unknown.push(Consumer { id: id.clone(), groups: Vec::new(), keys: Vec::new() });
+            let (groups, keys) = (Vec::new(), Vec::new());
+            unknown.push(Consumer { id: id.clone(), groups, preference: None, keys });
             continue;
         };
         told.push((id, entry, problems, last_good));

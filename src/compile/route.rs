@@ -82,6 +82,7 @@ pub(super) fn build(
                 pricing,
                 tier: shape.tier,
                 weight: shape.weight,
+                quality: shape.quality,
                 timeouts: shape.timeouts,
                 overrides: shape.overrides,
             }));
@@ -216,6 +217,7 @@ fn failover(spec: &FailoverSpec, problems: &mut Vec<Problem>) -> Option<Failover
 struct Shape {
     tier: u8,
     weight: u32,
+    quality: Option<u32>,
     timeouts: Timeouts,
     overrides: Overrides,
 }
@@ -228,11 +230,13 @@ fn shape(
 ) -> Option<Shape> {
     let tier = u8::try_from(spec.tier).ok().filter(|tier| *tier <= 15);
     let weight = u32::try_from(spec.weight).ok().filter(|weight| *weight <= 1000);
+    let quality = spec.quality.map(|of| u32::try_from(of).ok().filter(|of| *of <= 100));
     let checks = [
         ("name", label(&spec.name).err()),
         ("model", upstream_model(&spec.model).err()),
         ("tier", tier.is_none().then(|| "must be from 0 to 15".to_owned())),
         ("weight", weight.is_none().then(|| "must be from 0 to 1000".to_owned())),
+        ("quality", (quality == Some(None)).then(|| "must be from 0 to 100".to_owned())),
     ];
     for (name, message) in checks {
         problems
@@ -240,7 +244,8 @@ fn shape(
     }
     let overrides = overrides(&spec.overrides, &format!("{field}.overrides"), problems);
     let timeouts = of_target(&spec.timeouts, route?, field, problems);
-    Some(Shape { tier: tier?, weight: weight?, timeouts: timeouts?, overrides })
+    let quality = quality.flatten();
+    Some(Shape { tier: tier?, weight: weight?, quality, timeouts: timeouts?, overrides })
 }
 
 fn overrides(spec: &OverridesSpec, field: &str, problems: &mut Vec<Problem>) -> Overrides {

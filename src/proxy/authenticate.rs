@@ -103,6 +103,7 @@ mod tests {
         let consumer = keys.map(|keys| Consumer {
             id: ObjectId::new("team", "app"),
             groups: Vec::new(),
+            preference: None,
             keys: keys.iter().map(key).collect(),
         });
         Table::new(1, Vec::new()).with_consumers(Consumers::new(consumer.map(Arc::new)))

@@ -26,7 +26,7 @@ use crate::{
     dialect::{ErrorClass, Loss, Refusal, View},
     observe::HedgeResult,
     select::{self, Ask, BYTES_A_TOKEN, Flight, Lane, LeftOut, Pick, Verdict, hedge_after},
-    table::{Key, Route, Target},
+    table::{Key, Preference, Route, Target},
 };
 
 /// How soon a failure must have come to be one that is gone at once.
@@ -73,7 +73,7 @@ pub async fn serve(
     worker: &Worker,
     route: &Route,
     handles: &RouteHandles,
-    chat: &Chat,
+    (chat, preference): (&Chat, Option<Preference>),
     view: &View,
     ledger: &mut Ledger,
 ) -> Result<Served, NoAnswer> {
@@ -83,7 +83,7 @@ pub async fn serve(
         handles,
         chat,
         view,
-        ask: ask(chat, route),
+        ask: ask(chat, route, preference),
         arrived: ledger.arrived(),
     };
     let input_tokens = common.ask.input_tokens;
@@ -297,7 +297,7 @@ fn hedge<'a>(
 
 /// What the choice must know of a request. Tokens are guessed by the bytes: the choice compares
 /// targets, and all of them get the same guess.
-pub fn ask(chat: &Chat, route: &Route) -> Ask {
+pub fn ask(chat: &Chat, route: &Route, preference: Option<Preference>) -> Ask {
     let lane = if chat.stream { Lane::Streamed } else { Lane::Whole };
     let needs = needs(chat, route.targets.iter().map(|target| target.ability));
     #[expect(
@@ -307,7 +307,7 @@ pub fn ask(chat: &Chat, route: &Route) -> Ask {
         reason = "an estimate"
     )]
     let input_tokens = (chat.body.len() as f32 / BYTES_A_TOKEN) as u32;
-    Ask { lane, input_tokens, output_tokens: OUTPUT_TOKENS, needs }
+    Ask { lane, input_tokens, output_tokens: OUTPUT_TOKENS, needs, preference }
 }
 
 /// Notes an answer, and lets the attempt go that it overtook.

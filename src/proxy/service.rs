@@ -133,7 +133,8 @@ async fn chat(
         created: u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0),
         include_usage: chat.wants_usage(),
     };
-    match failover::serve(worker, route, &handles, &chat, &view, &mut ledger).await {
+    let asked = (&chat, known.caller().preference());
+    match failover::serve(worker, route, &handles, asked, &view, &mut ledger).await {
         Ok(served) => relay(served, route, &chat, bound.table.revision, ledger),
         Err(why) => {
             let (told, outcome) =

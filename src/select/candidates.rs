@@ -25,13 +25,14 @@ use super::{
     health::{Health, Lane, Reading},
     needs::{self, Needs},
     pods,
+    preference::of_caller,
     score::score,
     soonest,
     window::Limit,
 };
 use crate::{
     provider::Capability,
-    table::{Route, Slo, Strategy, Target},
+    table::{Preference, Route, Slo, Strategy, Target},
 };
 
 /// So many usual times late, all waiting requests together, and a target is silent.
@@ -74,6 +75,8 @@ pub struct Ask {
     pub output_tokens: u32,
     /// What it needs of a model.
     pub needs: Needs,
+    /// What matters most to the caller.
+    pub preference: Option<Preference>,
 }
 
 /// A target as a request sees it.
@@ -85,6 +88,8 @@ pub struct Candidate {
     pub reading: Option<Reading>,
     /// What the request would cost, in nano-dollars; `None` where no price is known.
     pub cost: Option<u64>,
+    /// So many of a hundred answers are good; `None` where nobody says.
+    pub quality: Option<u32>,
     /// Whether it may serve.
     pub verdict: Verdict,
 }
@@ -204,6 +209,7 @@ pub fn consider(targets: Targets<'_>, ask: &Ask, tried: &Tried, now: Instant) ->
             at,
             reading: None,
             cost: None,
+            quality: target.quality,
             verdict: Verdict::Eligible { score: 0.0, speed: 0.0, weight: 0.0 },
         };
         let backend = targets.backend(at);
@@ -230,7 +236,7 @@ pub fn consider(targets: Targets<'_>, ask: &Ask, tried: &Tried, now: Instant) ->
         }
     }
     prefer_able(targets, &ask.needs, &mut found);
-    let strategy = targets.route.choosing.strategy;
+    let strategy = of_caller(targets.route.choosing.strategy, ask.preference);
     if strategy != Strategy::Weighted {
         hold_slo(targets, ask, now, &mut found);
         score(strategy, &mut found);

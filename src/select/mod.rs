@@ -23,6 +23,7 @@ mod keys;
 mod needs;
 mod outstanding;
 mod pods;
+mod preference;
 mod score;
 mod states;
 mod window;
@@ -42,6 +43,7 @@ pub use self::{
     keys::{KeyState, KeyStates, Refusal, Standing},
     needs::{BYTES_A_TOKEN, Needs},
     pods::PickedPod,
+    preference::of_caller,
     states::{Healths, Load},
 };
 use crate::table::{Choosing, Strategy, Target};

@@ -178,8 +178,13 @@ mod tests {
         ramp_up: Duration::from_secs(30),
     };
 
-    const ASK: Ask =
-        Ask { lane: Lane::Streamed, input_tokens: 100, output_tokens: 100, needs: Needs::NONE };
+    const ASK: Ask = Ask {
+        lane: Lane::Streamed,
+        input_tokens: 100,
+        output_tokens: 100,
+        needs: Needs::NONE,
+        preference: None,
+    };
 
     fn backend(pods: usize, now: Instant) -> Arc<Backend> {
         let pod = |at: usize| SocketAddr::from(([10, 0, 0, u8::try_from(at).unwrap()], 80));

@@ -24,6 +24,9 @@ const PRIOR_PER_TOKEN: f32 = 0.02;
 /// cent. A target that costs nothing would otherwise win whatever its speed.
 const LEAST_COST: f32 = 1_000.0;
 
+/// The fewest answers of a hundred that are counted with as not good: nobody knows it better.
+const FEWEST_MISTAKES: u32 = 1;
+
 /// Gives every target that may serve its score.
 pub(super) fn score(strategy: Strategy, found: &mut Considered) {
     let unknown = median(found);
@@ -31,6 +34,7 @@ pub(super) fn score(strategy: Strategy, found: &mut Considered) {
     let fastest = fastest.map(|one| one.first_token(unknown)).fold(f32::INFINITY, f32::min);
     found.fastest = fastest.is_finite().then_some(fastest);
     let dearest = found.candidates.iter().filter_map(|one| one.cost).max();
+    let worst = found.candidates.iter().filter_map(|one| one.quality).min();
     // With a part of the SLO given up, what comes closest to it serves.
     let strategy = if found.relaxed > 0 { Strategy::Fastest } else { strategy };
     for one in &mut found.candidates {
@@ -39,7 +43,7 @@ pub(super) fn score(strategy: Strategy, found: &mut Considered) {
         let (waiting, success, _) = load(one);
         let speed = first_token * (waiting + 1.0) / (success * success * weight);
         let score = match strategy {
-            Strategy::Balanced(shares) => balanced(one, shares, unknown, dearest),
+            Strategy::Balanced(shares) => balanced(one, shares, unknown, (dearest, worst)),
             Strategy::Cheapest => expected_cost(one),
             Strategy::Fastest => speed,
             Strategy::LeastBusy => busy(one),
@@ -84,13 +88,23 @@ fn expected_cost(one: &Candidate) -> f32 {
     one.cost.map_or(f32::INFINITY, |cost| cost as f32 / success)
 }
 
-/// The weighted geometric mean of cost, first token, time a token and load: twice the cost weighs as
-/// much as twice the time, in whatever unit they are. A price that is unknown counts as the dearest
-/// known, so that it neither attracts nor repels more than the worst that is known.
+/// The weighted geometric mean of cost, first token, time a token, load and mistakes: twice the cost
+/// weighs as much as twice the time, in whatever unit they are. A price that is unknown counts as the
+/// dearest known and a quality as the worst, so that it neither attracts nor repels more than the
+/// worst that is known.
 #[expect(clippy::cast_precision_loss, reason = "compared, never billed")]
-fn balanced(one: &Candidate, shares: Shares, unknown: f32, dearest: Option<u64>) -> f32 {
+fn balanced(
+    one: &Candidate,
+    shares: Shares,
+    unknown: f32,
+    (dearest, worst): (Option<u64>, Option<u32>),
+) -> f32 {
     let (_, success, weight) = load(one);
     let cost = one.cost.or(dearest).map_or(LEAST_COST, |cost| (cost as f32).max(LEAST_COST));
+    let mistakes = one
+        .quality
+        .or(worst)
+        .map_or(FEWEST_MISTAKES, |quality| 100_u32.saturating_sub(quality).max(FEWEST_MISTAKES));
     let (per_token, in_flight) =
         one.reading.map_or((None, 0), |reading| (reading.per_token, reading.in_flight));
     let parts = [
@@ -98,6 +112,7 @@ fn balanced(one: &Candidate, shares: Shares, unknown: f32, dearest: Option<u64>)
         (shares.first_token, one.first_token(unknown)),
         (shares.per_token, per_token.unwrap_or(PRIOR_PER_TOKEN)),
         (shares.load, (in_flight as f32 + 1.0) / weight),
+        (shares.quality, mistakes as f32),
     ];
     let total: f32 = parts.iter().map(|(share, _)| *share as f32).sum();
     let sum: f32 = parts.iter().map(|(share, value)| *share as f32 * value.ln()).sum();

@@ -47,6 +47,7 @@ fn target(name: &str, tier: u8, weight: u32, keys: &[(&str, u32)]) -> Arc<Target
         pricing: None,
         tier,
         weight,
+        quality: None,
         timeouts: Timeouts {
             connect: SECOND,
             headers: SECOND,
@@ -94,8 +95,13 @@ fn pick(
 ) -> Option<Pick> {
     let healths = Healths::new(now);
     let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
-    let ask =
-        Ask { lane: Lane::Streamed, input_tokens: 100, output_tokens: 100, needs: Needs::NONE };
+    let ask = Ask {
+        lane: Lane::Streamed,
+        input_tokens: 100,
+        output_tokens: 100,
+        needs: Needs::NONE,
+        preference: None,
+    };
     choose(Targets { route, keys, health: &health, backends: &[] }, &ask, tried, now, random)
 }
 
@@ -149,7 +155,8 @@ fn a_model_that_cannot_serve_the_request_is_never_asked_and_a_lesser_one_only_wi
             output_tokens,
             text_bytes,
         };
-        let ask = Ask { lane: Lane::Whole, input_tokens: 1, output_tokens: 1, needs };
+        let (lane, preference) = (Lane::Whole, None);
+        let ask = Ask { lane, input_tokens: 1, output_tokens: 1, needs, preference };
         let found = consider(targets, &ask, &Tried::default(), now);
         let may = found.candidates.iter().filter(|one| one.is_eligible());
         may.map(|one| &*route.targets[one.at].name).collect::<Vec<_>>()
@@ -295,4 +302,54 @@ fn a_key_that_begins_to_rest_during_the_choice_is_still_sent() {
     };
     let picked = pick(&route, &keys, &Tried::default(), now, &mut meanwhile).unwrap();
     assert_eq!(picked.key.unwrap().at, 0);
+}
+
+#[test]
+fn a_balanced_route_serves_each_caller_by_what_matters_to_it() {
+    use crate::{
+        provider::{Price, Pricing},
+        table::{Preference, Shares, Strategy},
+    };
+    let now = Instant::now();
+    let rated = |name: &str, dollars: u64, quality| {
+        let mut target = Arc::unwrap_or_clone(target(name, 0, 1, &[]));
+        let price = Price::of_millionths(dollars * 1_000_000);
+        target.pricing = Some(Arc::new(Pricing::plain(price, price)));
+        target.quality = quality;
+        Arc::new(target)
+    };
+    let rows = vec![
+        rated("cheap", 1, Some(60)),
+        rated("good", 60, Some(97)),
+        rated("quick", 10, Some(75)),
+        // Nobody says how good it is, so it counts as the worst.
+        rated("unrated", 2, None),
+    ];
+    let (mut route, keys) = with_keys(rows, now);
+    route.choosing.strategy =
+        Strategy::Balanced(Shares { cost: 1, first_token: 0, per_token: 0, load: 0, quality: 0 });
+    let healths = Healths::new(now);
+    let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
+    for (health, millis) in health.iter().zip([2_000, 2_000, 150, 2_000]) {
+        let (breaker, lane) = (route.choosing.breaker, Lane::Streamed);
+        let mut flight = Flight::begin(Arc::clone(health), breaker, lane, 100, false, now);
+        flight.answered(now + Duration::from_millis(millis));
+    }
+    let targets = Targets { route: &route, keys: &keys, health: &health, backends: &[] };
+    let serves = |preference| {
+        let ask = Ask {
+            lane: Lane::Streamed,
+            input_tokens: 100,
+            output_tokens: 100,
+            needs: Needs::NONE,
+            preference,
+        };
+        let later = now + 3 * SECOND;
+        let picked = choose(targets, &ask, &Tried::default(), later, &mut || 0.5).unwrap();
+        route.targets[picked.target].name.to_string()
+    };
+    assert_eq!(serves(None), "cheap", "the route's own word");
+    assert_eq!(serves(Some(Preference::Economy)), "cheap");
+    assert_eq!(serves(Some(Preference::Quality)), "good");
+    assert_eq!(serves(Some(Preference::Speed)), "quick");
 }

@@ -12,8 +12,8 @@ use proptest::{collection, option, prelude::*, sample};
 use super::{
     Access, Backend, Choosing, CircuitBreaker, Consumer, ConsumerKey, Consumers, Contents,
     Credential, Digest, Endpoint, Failover, FailoverOn, HeaderMatch, HeaderTest, Hedge, Key, Match,
-    Namespaces, ObjectId, Overrides, Pattern, Queue, Route, Secret, Shares, Slo, Table, Target,
-    Timeouts, choosing,
+    Namespaces, ObjectId, Overrides, Pattern, Preference, Queue, Route, Secret, Shares, Slo, Table,
+    Target, Timeouts, choosing,
 };
 use crate::{
     dialect::{Api, Traits, traits::Thinking},
@@ -175,10 +175,10 @@ fn target() -> impl Strategy<Value = Target> {
         let [input, output] = prices.map(Price::of_millionths);
         Arc::new(Pricing::plain(input, output))
     }));
-    let share = (any::<u32>(), pricing);
+    let share = (any::<u32>(), pricing, option::of(any::<u32>()));
     (text(), text(), traits, any::<u8>(), share, timeouts, overrides).prop_map(
         move |(name, model, (flags, thinking, most), tier, share, timeouts, (set, remove))| {
-            let (weight, pricing) = share;
+            let (weight, pricing, quality) = share;
             Target {
                 name,
                 credential: Arc::new(Credential {
@@ -215,6 +215,7 @@ fn target() -> impl Strategy<Value = Target> {
                 },
                 tier,
                 weight,
+                quality,
                 timeouts: Timeouts {
                     connect: timeouts[0],
                     headers: timeouts[1],
@@ -232,8 +233,8 @@ fn target() -> impl Strategy<Value = Target> {
 }
 
 fn choosing() -> impl Strategy<Value = Choosing> {
-    let shares = any::<[u32; 4]>().prop_map(|[cost, first_token, per_token, load]| {
-        choosing::Strategy::Balanced(Shares { cost, first_token, per_token, load })
+    let shares = any::<[u32; 5]>().prop_map(|[cost, first_token, per_token, load, quality]| {
+        choosing::Strategy::Balanced(Shares { cost, first_token, per_token, load, quality })
     });
     let strategy = prop_oneof![
         shares,
@@ -283,8 +284,14 @@ fn consumer() -> impl Strategy<Value = Consumer> {
         name: name.into(),
         digest: Digest::of_key(&key).unwrap(),
     });
-    (collection::vec(text(), 0..2), collection::vec(key, 0..3))
-        .prop_map(|(groups, keys)| Consumer { id: nobody(), groups, keys })
+    let preference = option::of(sample::select(vec![
+        Preference::Balanced,
+        Preference::Economy,
+        Preference::Quality,
+        Preference::Speed,
+    ]));
+    (collection::vec(text(), 0..2), preference, collection::vec(key, 0..3))
+        .prop_map(|(groups, preference, keys)| Consumer { id: nobody(), groups, preference, keys })
 }
 
 fn access() -> impl Strategy<Value = Access> {

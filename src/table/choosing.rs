@@ -84,6 +84,34 @@ pub struct Shares {
     pub per_token: u32,
     /// The requests in flight.
     pub load: u32,
+    /// The answers that are not good.
+    #[serde(default)]
+    pub quality: u32,
+}
+
+/// What matters most to a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Preference {
+    /// A bit of each.
+    Balanced,
+    /// Cost.
+    Economy,
+    /// Good answers.
+    Quality,
+    /// Early answers.
+    Speed,
+}
+
+impl Preference {
+    /// The name in the resource.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Balanced => "Balanced",
+            Self::Economy => "Economy",
+            Self::Quality => "Quality",
+            Self::Speed => "Speed",
+        }
+    }
 }
 
 /// What a target must hold to be chosen while another one does.

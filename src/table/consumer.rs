@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq;
 
 use super::{
     ObjectId,
+    choosing::Preference,
     secret::UnusableKey,
     wire::{hex, unhex},
 };
@@ -89,6 +90,9 @@ pub struct Consumer {
     /// The groups that it belongs to, within its namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Arc<str>>,
+    /// What matters most to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preference: Option<Preference>,
     /// Its keys; each of them is good.
     pub keys: Vec<ConsumerKey>,
 }
@@ -173,6 +177,16 @@ pub enum Namespaces {
     These(BTreeSet<Arc<str>>),
 }
 
+impl Caller<'_> {
+    /// What matters most to the caller, if it says so.
+    pub fn preference(self) -> Option<Preference> {
+        match self {
+            Self::Anonymous => None,
+            Self::Consumer(consumer) => consumer.preference,
+        }
+    }
+}
+
 impl Access {
     /// What holds for a route that says nothing: the consumers of its namespace, and whoever is let
     /// in without a key.
@@ -248,6 +262,7 @@ mod tests {
         Consumer {
             id: ObjectId::new(namespace, name),
             groups: groups.iter().map(|group| (*group).into()).collect(),
+            preference: None,
             keys: keys.iter().map(key).collect(),
         }
     }

@@ -371,7 +371,8 @@ mod tests {
             ("c", "x", None, &[]),
         ] {
             let id = ObjectId::new(namespace, name);
-            let consumer = Consumer { id, groups: Vec::new(), keys: Vec::new() };
+            let (groups, keys) = (Vec::new(), Vec::new());
+            let consumer = Consumer { id, groups, preference: None, keys };
             let caller = Caller::Consumer(&consumer);
             let found = table.find(Api::Messages, "chat", &HeaderMap::new(), caller);
             assert_eq!(found.map(|route| &*route.id.name), chat, "{namespace}/{name}");

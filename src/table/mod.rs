@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     backend::{Backend, Backends},
     base::Contents,
-    choosing::{Choosing, CircuitBreaker, Hedge, Queue, Shares, Slo, Strategy},
+    choosing::{Choosing, CircuitBreaker, Hedge, Preference, Queue, Shares, Slo, Strategy},
     consumer::{Access, Caller, Consumer, ConsumerKey, Consumers, Digest, Namespaces},
     head::{Head, Slot, Stamp, Token},
     matcher::{HeaderMatch, HeaderTest, Match, Pattern, Specificity},
@@ -241,6 +241,9 @@ pub struct Target {
     pub tier: u8,
     /// Share within its tier; 0 takes no traffic.
     pub weight: u32,
+    /// So many of a hundred answers are good; none where nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<u32>,
     /// How long each step may take, the route's values under the target's.
     pub timeouts: Timeouts,
     /// Fields of the upstream request to set or remove.

@@ -156,6 +156,7 @@ fn table(routes: usize) -> Table {
             pricing: None,
             tier: 0,
             weight: 1,
+            quality: None,
             timeouts: Timeouts {
                 connect: second,
                 headers: second,

@@ -89,9 +89,12 @@ fn the_examples_are_without_problem() {
     assert_eq!(quickstart.table.routes().len(), 2);
     let consumers = compiled(Path::new("examples/consumers"), OPEN);
     assert_eq!(render::text(&consumers.reports), "6 objects, no problem.\n");
-    for example in ["cheapest-within-slo", "premium-with-fallback"] {
+    for (example, objects) in
+        [("cheapest-within-slo", 4), ("preferences", 6), ("premium-with-fallback", 4)]
+    {
         let found = compiled(&Path::new("examples").join(example), OPEN);
-        assert_eq!(render::text(&found.reports), "4 objects, no problem.\n", "{example}");
+        let said = format!("{objects} objects, no problem.\n");
+        assert_eq!(render::text(&found.reports), said, "{example}");
     }
     let real = compiled(Path::new("examples/real-providers"), CLOSED);
     assert_eq!(render::exit_code(&real.reports), 0, "{}", render::text(&real.reports));
@@ -221,12 +224,14 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
                 json!({}),
                 json!({"type": "Cheapest", "tolerancePercent": 0}),
                 json!({"type": "Balanced", "balanced": {"cost": 2, "load": 1}}),
+                json!({"type": "Balanced", "balanced": {"quality": 100}}),
             ],
             vec![
                 json!({"type": "Best"}),
                 json!({"type": "Balanced"}),
                 json!({"type": "Balanced", "balanced": {}}),
                 json!({"type": "Balanced", "balanced": {"cost": 101}}),
+                json!({"type": "Balanced", "balanced": {"quality": -1}}),
                 json!({"type": "Fastest", "balanced": {"cost": 1}}),
                 json!({"tolerancePercent": 101}),
             ],
@@ -411,6 +416,12 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
         ),
         (
             consumer,
+            "/spec/preference",
+            texts(&["Balanced", "Economy", "Quality", "Speed"]),
+            texts(&["", "economy", "Fastest"]),
+        ),
+        (
+            consumer,
             "/spec/auth",
             vec![json!({"apiKeys": [{"name": "k", "env": "A"}]})],
             vec![
@@ -450,12 +461,15 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
             route,
             "/spec/targets/0",
             vec![
-                target(json!({"weight": 1000, "tier": 15})),
+                target(json!({"weight": 1000, "tier": 15, "quality": 100})),
                 target(json!({"overrides": {"set": {"a": null}, "remove": ["b"]}})),
                 target(json!({"timeouts": {"connect": "1ms"}})),
             ],
             vec![
                 target(json!({"weight": 1001})),
+                target(json!({"quality": 101})),
+                target(json!({"quality": -1})),
+                target(json!({"quality": "good"})),
                 target(json!({"tier": -1})),
                 target(json!({"name": ""})),
                 target(json!({"name": "a b"})),

@@ -52,6 +52,7 @@ fn target(at: usize, (tier, weight, keys): &Row) -> Arc<Target> {
         pricing: None,
         tier: *tier,
         weight: *weight,
+        quality: None,
         timeouts: Timeouts {
             connect: SECOND,
             headers: SECOND,
@@ -92,8 +93,13 @@ fn pick(
 ) -> Option<Pick> {
     let healths = Healths::new(now);
     let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
-    let ask =
-        Ask { lane: Lane::Streamed, input_tokens: 100, output_tokens: 100, needs: Needs::NONE };
+    let ask = Ask {
+        lane: Lane::Streamed,
+        input_tokens: 100,
+        output_tokens: 100,
+        needs: Needs::NONE,
+        preference: None,
+    };
     choose(Targets { route, keys, health: &health, backends: &[] }, &ask, tried, now, random)
 }
 

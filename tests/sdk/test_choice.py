@@ -212,6 +212,19 @@ def test_the_example_of_a_premium_model_falls_back_when_it_fails(example):
         assert re.fullmatch(r"(gpt|pro):ok", seen[-1])
 
 
+def test_the_example_of_preferences_serves_each_consumer_by_its_own(example, tmp_path):
+    folder = example("preferences")
+    request = tmp_path.parent / (tmp_path.name + ".json")
+    request.write_text('{"model":"chat","messages":[{"role":"user","content":"Hello"}]}')
+    with served(folder) as client:
+        for name, first in [("batch", "mini"), ("lawyers", "sonnet")]:
+            own = client.with_options(api_key=f"tk-example-{name}-0123456789")
+            assert ask(own, "chat")["x-trunkline-target"] == first
+            command = [BINARY, "explain", "-f", str(folder), "--consumer", f"default/{name}", str(request)]
+            said = subprocess.check_output(command, text=True)
+            assert f"{first} serves" in said and "as " + {"batch": "Economy", "lawyers": "Quality"}[name] in said
+
+
 def test_a_running_proxy_explains_with_what_it_has_learned(client, tmp_path):
     for _ in range(20):
         ask(client, "fast")

@@ -7,6 +7,7 @@
 #![cfg(test)]
 
 mod backends;
+mod choice;
 mod failover;
 mod harness;
 mod limits;
