@@ -185,6 +185,10 @@ pub struct AutoscalerInputs {
     /// Requests that wait for a replica.
     #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
     pub queued: i64,
+    /// Requests a second, rounded up, that another target served because no replica had a place.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 9_007_199_254_740_991_i64))]
+    pub passed_over: i64,
     /// The time in which 95 of 100 first tokens come, as in `1.2s`; of the slowest proxy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]

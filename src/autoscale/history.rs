@@ -4,13 +4,16 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Reading, STABLE, as_f64, demand};
+use super::{Reading, STABLE, as_f64};
 
 /// The longest time that is looked back.
 const LONGEST: Duration = Duration::from_hours(1);
 
-/// How much a new time of a request counts against the one that is known.
-const LEARNING: f64 = 0.05;
+/// How much a new time of a request counts against the one that is known, at two decisions a second.
+const LEARNING: f64 = 0.025;
+
+/// Seconds that a request is taken to need before one has been measured.
+const UNMEASURED: f64 = 1.0;
 
 /// Readings and wishes with their times, oldest first.
 #[derive(Clone, Debug, Default)]
@@ -84,25 +87,32 @@ impl History {
         }
     }
 
-    /// The mean demand of the readings in the last `span`.
-    pub(super) fn demand(&self, span: Duration, now: Instant) -> f64 {
-        self.mean(span, now, |reading| as_f64(demand(reading)))
+    /// The mean demand of the readings in the last `span`; none when there is no reading.
+    pub(super) fn demand(&self, span: Duration, now: Instant) -> Option<f64> {
+        self.mean(span, now, |reading| self.held(reading))
     }
 
-    /// Requests that would be in flight if none had to wait: those that arrive, by the time that each
-    /// takes; none while that time is not known.
+    /// Requests in flight and waiting, and those that would be if no other target had served them.
+    pub(super) fn held(&self, reading: &Reading) -> f64 {
+        let elsewhere = reading.passed_over * self.service.unwrap_or(UNMEASURED);
+        as_f64(reading.in_flight) + as_f64(reading.queued) + elsewhere
+    }
+
+    /// Requests that would be in flight if none had to wait or go elsewhere: those that come, by the
+    /// time that each takes; none while that time is not known, or nothing was read.
     pub(super) fn offered(&self, span: Duration, now: Instant) -> Option<f64> {
-        Some(self.mean(span, now, |reading| reading.arrived) * self.service?)
+        let come = |reading: &Reading| reading.arrived + reading.passed_over;
+        Some(self.mean(span, now, come)? * self.service?)
     }
 
-    fn mean(&self, span: Duration, now: Instant, of: impl Fn(&Reading) -> f64) -> f64 {
+    fn mean(&self, span: Duration, now: Instant, of: impl Fn(&Reading) -> f64) -> Option<f64> {
         let within = |(at, _): &&(Instant, Reading)| now.saturating_duration_since(*at) <= span;
         let (mut sum, mut count) = (0.0, 0_u64);
         for (_, reading) in self.read.iter().rev().take_while(within) {
             sum += of(reading);
             count += 1;
         }
-        if count == 0 { 0.0 } else { sum / as_f64(count) }
+        (count > 0).then(|| sum / as_f64(count))
     }
 
     /// Whether it reaches back so far.

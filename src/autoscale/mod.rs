@@ -11,7 +11,8 @@
 //! The rules, in order:
 //!
 //! 1. Nothing was read for a while: what was decided last holds. Nobody answering is not nobody asking.
-//! 2. Demand is the larger of the means over the last minute and the last six seconds; but no more than
+//! 2. Demand is what is in flight, what waits, and what would be in flight if no other target had served
+//!    it for want of a replica: as many as were sent elsewhere × the time that a request takes. It is the larger of the means over the last minute and the last six seconds; but no more than
 //!    a fifth above what arrives × the time that a request takes when replicas are not full. While
 //!    replicas start, a queue grows that they will serve: it must not be counted as so many more.
 //! 3. Something waits and there is no replica: one, at once.
@@ -20,7 +21,8 @@
 //!    replicas.
 //! 5. Up: at once, at most to twice as many or four more in fifteen seconds.
 //! 6. Down: to the most that was wanted in the last five minutes, a tenth of the replicas a minute,
-//!    never below what is in flight, and not while a proxy cannot be read.
+//!    never below what is in flight, and not while a proxy cannot be read. Of a time in which not every
+//!    proxy was read, nobody knows that fewer were wanted: it counts as if what there was had been.
 //! 7. Within the bounds.
 //!
 //! Source of the windows and the panic rule: the Knative autoscaler's documentation.
@@ -92,6 +94,9 @@ pub struct Reading {
     pub arrived: f64,
     /// Requests that ended in each second since the last reading.
     pub ended: f64,
+    /// Requests that another target served, in each second since the last reading, because no replica
+    /// had a place.
+    pub passed_over: f64,
     /// The time in which 95 of 100 first tokens come, of the slowest proxy, and how many it has seen.
     pub first_token: Option<(Duration, u32)>,
     /// Proxies that answered.
@@ -127,10 +132,12 @@ impl Scaler {
         let fresh = self.last.filter(|(_, at)| now.saturating_duration_since(*at) <= STALE);
         let Some((reading, _)) = fresh else {
             let desired = self.decided.unwrap_or(current);
+            self.history.wanted(desired, now);
             return Decision { desired, reason: Reason::NoData, demand: None };
         };
         let (mut wanted, mut reason) = self.wanted(policy, current, &reading, now);
-        self.history.wanted(wanted, now);
+        let known = reading.answered >= reading.proxies;
+        self.history.wanted(if known { wanted } else { wanted.max(current) }, now);
         if wanted > current {
             let (limited, held) = self.rise(wanted, current, now);
             wanted = limited;
@@ -148,7 +155,7 @@ impl Scaler {
             self.lowered = Some(now);
         }
         self.decided = Some(bounded);
-        Decision { desired: bounded, reason, demand: Some(self.history.demand(STABLE, now)) }
+        Decision { desired: bounded, reason, demand: self.history.demand(STABLE, now) }
     }
 
     /// What the demand asks for, before any brake.
@@ -165,13 +172,14 @@ impl Scaler {
         let full = reading.queued > 0 || reading.in_flight >= capacity;
         let crowded = reading.queued > 0 || reading.in_flight > capacity + capacity / CROWDED;
         self.history.crowded(crowded, policy.cold_start * 2 + STABLE, now);
-        let demand = self.history.demand(STABLE, now).max(self.history.demand(SUDDEN, now));
+        let demand = |span| self.history.demand(span, now).unwrap_or_default();
+        let demand = demand(STABLE).max(demand(SUDDEN));
         let demand = match self.history.offered(SUDDEN, now) {
             Some(offered) => demand.min(offered * CATCHING_UP),
             None => demand,
         };
         let by_demand = replicas(demand, policy.in_flight_per_replica);
-        if current == 0 && reading.in_flight + reading.queued > 0 {
+        if current == 0 && self.history.held(reading) > 0.0 {
             return (by_demand.max(1), Reason::FromZero);
         }
         let late = policy.first_token.is_some_and(|limit| {
@@ -222,7 +230,7 @@ impl Scaler {
             return (current, Reason::WaitingForCalm);
         }
         let calm = self.history.most_wanted(policy.calm, now);
-        let in_flight = replicas(as_f64(demand(reading)), policy.in_flight_per_replica);
+        let in_flight = replicas(self.history.held(reading), policy.in_flight_per_replica);
         let wanted = calm.max(in_flight);
         if wanted >= current {
             return (current, Reason::WaitingForCalm);
@@ -234,10 +242,6 @@ impl Scaler {
         let slowest = current - step;
         if wanted < slowest { (slowest, Reason::FallingSlowly) } else { (wanted, Reason::Demand) }
     }
-}
-
-const fn demand(reading: &Reading) -> u64 {
-    reading.in_flight.saturating_add(reading.queued)
 }
 
 /// Enough replicas for the demand.

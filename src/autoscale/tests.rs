@@ -76,6 +76,35 @@ fn no_data_holds_and_is_never_taken_for_nobody() {
 }
 
 #[test]
+fn after_an_outage_of_the_numbers_calm_begins_anew() {
+    let policy = policy();
+    let some = Some(Reading { answered: 1, ..reading(20, 0) });
+    for outage in [None, some] {
+        let (mut start, mut scaler, mut current) = (Instant::now(), Scaler::default(), 8);
+        for (read, seconds) in [(Some(reading(80, 0)), 900), (outage, 600)] {
+            steady(&mut scaler, &policy, read, &mut current, (start, seconds));
+            start += SECOND * seconds;
+        }
+        let back = Some(reading(0, 0));
+        let waits = steady(&mut scaler, &policy, back, &mut current, (start, 299));
+        assert_eq!((waits.desired, waits.reason), (8, Reason::WaitingForCalm), "{outage:?}");
+        start += SECOND * 299;
+        let falls = steady(&mut scaler, &policy, back, &mut current, (start, 5));
+        assert_eq!(falls.desired, 7, "{outage:?}");
+    }
+}
+
+#[test]
+fn a_moment_without_an_answer_is_not_a_moment_without_requests() {
+    let (start, policy) = (Instant::now(), Policy { calm: SECOND * 10, ..policy() });
+    let (mut scaler, mut current) = (Scaler::default(), 8);
+    steady(&mut scaler, &policy, Some(reading(80, 0)), &mut current, (start, 100));
+    // Twenty seconds: the last reading is not too old, but none is of the last six.
+    let quiet = steady(&mut scaler, &policy, None, &mut current, (start + SECOND * 100, 20));
+    assert_eq!((quiet.desired, quiet.reason), (8, Reason::Demand));
+}
+
+#[test]
 fn half_of_the_proxies_may_raise_and_never_lower() {
     let (start, policy) = (Instant::now(), policy());
     let half = |in_flight| Some(Reading { answered: 1, ..reading(in_flight, 0) });
@@ -167,4 +196,21 @@ proptest! {
             current = decision.desired;
         }
     }
+}
+
+#[test]
+fn what_other_targets_serve_for_want_of_a_replica_is_asked_for_too() {
+    let (start, policy) = (Instant::now(), policy());
+    let (mut scaler, mut current) = (Scaler::default(), 2);
+    let busy = Reading { arrived: 5.0, ended: 5.0, ..reading(20, 0) };
+    steady(&mut scaler, &policy, Some(busy), &mut current, (start, 300));
+    assert_eq!(current, 2);
+    // Four seconds a request: five more a second are twenty more at a time.
+    let full = Some(Reading { passed_over: 5.0, ..busy });
+    steady(&mut scaler, &policy, full, &mut current, (start + SECOND * 300, 120));
+    assert_eq!(current, 4);
+    let (mut asleep, mut none) = (Scaler::default(), 0);
+    let elsewhere = Some(Reading { passed_over: 2.0, ..reading(0, 0) });
+    let wakes = steady(&mut asleep, &policy, elsewhere, &mut none, (start, 1));
+    assert_eq!((wakes.desired, wakes.reason), (1, Reason::FromZero));
 }

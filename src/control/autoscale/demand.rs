@@ -13,8 +13,8 @@ use crate::{
     table::ObjectId,
 };
 
-/// The longest wait for an answer: a question a second must not meet the next one.
-const ANSWER: Duration = Duration::from_millis(700);
+/// The longest wait for an answer: one question must not meet the next one.
+const ANSWER: Duration = Duration::from_millis(400);
 
 /// What one proxy says.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -156,8 +156,8 @@ pub(super) fn reading(round: &Round, before: Option<&Round>, selection: &Selecti
         let Some(Some(was)) = before.said.get(instance) else { continue };
         let was = part(was, selection);
         let seconds = (round.at - before.at).as_secs_f64().max(0.001);
-        // Who was sent elsewhere would have waited.
-        reading.queued += now.passed_over.saturating_sub(was.passed_over);
+        let elsewhere = now.passed_over.saturating_sub(was.passed_over) as f64;
+        reading.passed_over += elsewhere / seconds;
         let arrived = now.started.saturating_sub(was.started) as f64;
         let ended = (arrived + was.in_flight as f64 - now.in_flight as f64).max(0.0);
         reading.arrived += arrived / seconds;

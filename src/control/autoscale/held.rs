@@ -125,10 +125,12 @@ impl Held {
                 Ok(()) => {
                     after = decision.desired;
                     let note = format!(
-                        "from {current} to {after} replicas: {} ({} in flight, {} waiting)",
+                        "from {current} to {after} replicas: {} ({} in flight, {} waiting, {} a \
+                         second sent elsewhere)",
                         decision.reason.as_str(),
                         reading.in_flight,
-                        reading.queued
+                        reading.queued,
+                        whole(reading.passed_over)
                     );
                     let key = (Kind::ModelAutoscaler, id.clone());
                     events.scaled(&key, &self.declared.uid, &note).await;
@@ -189,7 +191,7 @@ impl Held {
     ) {
         let was = &self.declared.status;
         let status = self.status(decided, wrong.as_ref(), reading);
-        // What was seen changes every second; it is told with what follows from it.
+        // What was seen changes with every question; it is told with what follows from it.
         let same = ModelAutoscalerStatus { inputs: was.inputs.clone(), ..status.clone() } == *was;
         let waits = self.written.is_some_and(|at| at.elapsed() < AGAIN);
         if same {
@@ -249,6 +251,7 @@ impl Held {
             inputs: Some(AutoscalerInputs {
                 in_flight: i64::try_from(reading.in_flight).unwrap_or(i64::MAX),
                 queued: i64::try_from(reading.queued).unwrap_or(i64::MAX),
+                passed_over: whole(reading.passed_over),
                 first_token: reading
                     .first_token
                     .map(|(time, _)| format!("{:.3}s", time.as_secs_f64())),
@@ -271,4 +274,10 @@ impl Held {
             message,
         }
     }
+}
+
+/// A rate, rounded up.
+#[expect(clippy::cast_possible_truncation, reason = "saturating")]
+fn whole(rate: f64) -> i64 {
+    rate.ceil() as i64
 }

@@ -1,4 +1,4 @@
-//! Autoscalers at work: every second the proxies are asked what they have to do, each autoscaler
+//! Autoscalers at work: twice a second the proxies are asked what they have to do, each autoscaler
 //! decides, and the one that leads writes.
 //!
 //! It stands beside the operator's loop and shares with it only where the proxies are and who leads. An
@@ -30,8 +30,9 @@ use super::{
 };
 use crate::{observe::operator::Operator as Meter, table::ObjectId};
 
-/// How often the proxies are asked.
-const EVERY: Duration = Duration::from_secs(1);
+/// How often the proxies are asked: who waits for a first replica is seen within a second, the answer
+/// and the write included.
+const EVERY: Duration = Duration::from_millis(500);
 
 /// What autoscaling needs.
 pub(super) struct Config {
