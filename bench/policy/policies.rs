@@ -60,6 +60,7 @@ pub const ASK: Ask = Ask {
     output_tokens: 100,
     needs: Needs::NONE,
     preference: None,
+    belonging: None,
 };
 
 impl Served {

@@ -1,4 +1,4 @@
-//! How a `ModelRoute` chooses among its targets: strategy, objectives, breakers, hedging.
+//! How a `ModelRoute` chooses among its targets: strategy, objectives, affinity, breakers, hedging.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -117,6 +117,53 @@ pub struct HedgeSpec {
     #[serde(default = "default_budget_percent")]
     #[schemars(range(min = 1, max = 50))]
     pub budget_percent: i32,
+}
+
+/// Sends what belongs together to the same target, key and pod, because providers keep the beginning of
+/// a prompt for some minutes and read it again for a tenth of the price. Decides only among targets
+/// that may serve and are not much worse than the best; nothing is remembered, so all proxies agree.
+#[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.header) || self.by == 'Conversation'")
+    .message("`header` names a conversation; `by: Prefix` takes none"))]
+pub struct AffinitySpec {
+    /// What belongs together. `Conversation`: requests with the same id: in the header `header`, else
+    /// in the body as `prompt_cache_key`, `user` or `metadata.user_id`. `Prefix`: requests with the
+    /// same tools, system prompt and messages up to the first one of the user.
+    #[serde(default)]
+    pub by: AffinityBy,
+    /// The header with the id of the conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::header_name")]
+    pub header: Option<String>,
+    /// So many bytes count of the tools, of the system prompt and of each message, for `Prefix`.
+    #[serde(default = "default_prefix_bytes")]
+    #[schemars(range(min = 64, max = 65536))]
+    pub prefix_bytes: i32,
+    /// How much worse than the best a target may be and still serve what belongs to it: its score
+    /// (`Cheapest`, `Balanced`) or its first token (`Fastest`). And, whatever the strategy, how many
+    /// more requests than its share it, or a pod, may have in flight.
+    #[serde(default = "default_affinity_tolerance")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub tolerance_percent: i32,
+}
+
+/// What belongs together.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum AffinityBy {
+    /// Requests with the same id.
+    #[default]
+    Conversation,
+    /// Requests that begin alike.
+    Prefix,
+}
+
+const fn default_prefix_bytes() -> i32 {
+    4096
+}
+
+const fn default_affinity_tolerance() -> i32 {
+    50
 }
 
 /// How requests wait for the first pod of a Service, where no other target can serve.

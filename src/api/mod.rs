@@ -28,7 +28,8 @@ pub use self::{
         ModelAutoscaler, ModelAutoscalerSpec, ModelAutoscalerStatus, ScaleTargetRef,
     },
     choosing::{
-        BalancedSpec, CircuitBreakerSpec, HedgeSpec, QueueSpec, SloSpec, StrategySpec, StrategyType,
+        AffinityBy, AffinitySpec, BalancedSpec, CircuitBreakerSpec, HedgeSpec, QueueSpec, SloSpec,
+        StrategySpec, StrategyType,
     },
     condition::{Condition, ConditionStatus},
     consumer::{

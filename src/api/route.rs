@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     AccessSpec, bounds,
-    choosing::{CircuitBreakerSpec, HedgeSpec, QueueSpec, SloSpec, StrategySpec},
+    choosing::{AffinitySpec, CircuitBreakerSpec, HedgeSpec, QueueSpec, SloSpec, StrategySpec},
     condition::{self, Condition},
     is_default,
     pricing::PricingSpec,
@@ -75,6 +75,9 @@ pub struct ModelRouteSpec {
     /// What a target must hold to be chosen while another one does. Not for `Weighted`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slo: Option<SloSpec>,
+    /// Sends what belongs together to the same target, key and pod; not done when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<AffinitySpec>,
     /// When a target that fails is left alone.
     #[serde(default)]
     pub circuit_breaker: CircuitBreakerSpec,

@@ -25,12 +25,12 @@ use crate::{
     compile::{self, LastGood, Options},
     dialect::Api,
     files::Reader,
-    proxy::{facts::Chat, failover},
+    proxy::{affinity, facts::Chat, failover},
     select::{
         Ask, Backends, Candidate, Considered, Health, Healths, KeyState, KeyStates, LeftOut,
-        Targets, Tried, Verdict, consider, equals,
+        Targets, Tried, Verdict, consider, equals, hold, order,
     },
-    table::{Caller, Route, Strategy, Table, Target},
+    table::{Caller, Strategy, Table, Target},
 };
 
 /// Where a proxy explains; the request's body is posted to it.
@@ -63,6 +63,8 @@ struct Explanation {
     serves: Vec<String>,
     /// How many parts of the SLO no target holds.
     relaxed: usize,
+    /// What becomes of the request for the route's affinity.
+    affinity: Option<String>,
     candidates: Vec<Line>,
 }
 
@@ -85,6 +87,8 @@ struct Line {
     overdue: Option<f32>,
     /// Lower is better.
     score: Option<f32>,
+    /// In which place of all it is to keep the request for its affinity, from 1.
+    affinity: Option<usize>,
     left_out: Option<String>,
 }
 
@@ -226,7 +230,7 @@ fn of_request(
     let ask = failover::ask(&chat, route, caller.preference());
     let targets = Targets { route, keys: &keys, health: &health, backends: &backends };
     let found = consider(targets, &ask, &Tried::default(), now);
-    Ok(described(&chat, route, &found, &ask))
+    Ok(described(&chat, targets, &found, &ask))
 }
 
 fn unknown(table: &Table, api: Api, model: &str, caller: Caller<'_>) -> String {
@@ -241,7 +245,16 @@ fn unknown(table: &Table, api: Api, model: &str, caller: Caller<'_>) -> String {
     )
 }
 
-fn described(chat: &Chat, route: &Route, found: &Considered, ask: &Ask) -> Explanation {
+fn described(chat: &Chat, targets: Targets<'_>, found: &Considered, ask: &Ask) -> Explanation {
+    let route = targets.route;
+    let hold = hold(targets, ask, found);
+    let order = ask.belonging.map_or_else(Vec::new, |belonging| order(targets, belonging));
+    let place = |at| order.iter().position(|own| *own == at).map(|before| before + 1);
+    let mut serves: Vec<_> = equals(&route.choosing, found).iter().map(|one| one.at).collect();
+    if let Some(at) = hold.and_then(|hold| hold.serves) {
+        serves = vec![at];
+    }
+    let kept = hold.map(|hold| hold.result(serves.first().copied().unwrap_or(usize::MAX)));
     let name = |at: usize| route.targets.get(at).map(|target| target.name.to_string());
     Explanation {
         model: chat.model.clone(),
@@ -254,13 +267,17 @@ fn described(chat: &Chat, route: &Route, found: &Considered, ask: &Ask) -> Expla
         paused: route.paused,
         stream: chat.stream,
         input_tokens: ask.input_tokens,
-        serves: equals(&route.choosing, found).iter().filter_map(|one| name(one.at)).collect(),
+        serves: serves.into_iter().filter_map(name).collect(),
         relaxed: found.relaxed,
+        affinity: kept.map(|kept| affinity::result(kept).as_str().to_owned()),
         candidates: found
             .candidates
             .iter()
             .zip(&route.targets)
-            .map(|(one, target)| line(one, target, route.choosing.strategy))
+            .map(|(one, target)| Line {
+                affinity: place(one.at),
+                ..line(one, target, route.choosing.strategy)
+            })
             .collect(),
     }
 }
@@ -286,6 +303,7 @@ fn line(one: &Candidate, target: &Target, strategy: Strategy) -> Line {
         in_flight: reading.map(|reading| reading.in_flight),
         overdue: reading.map(|reading| reading.overdue),
         score,
+        affinity: None,
         left_out,
     }
 }
@@ -304,7 +322,11 @@ fn text(found: &Explanation) -> String {
     if found.relaxed > 0 {
         text += "no target holds the whole SLO\n";
     }
-    text += "  target               tier  weight          cost  first token  success  in flight       score\n";
+    if let Some(affinity) = &found.affinity {
+        // Writing to a string cannot fail.
+        let _written = writeln!(text, "where it belongs: {affinity}");
+    }
+    text += "  target               tier  weight          cost  first token  success  in flight       score  affinity\n";
     for one in &found.candidates {
         let or = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
         let end = match (&one.left_out, found.serves.contains(&one.target)) {
@@ -315,7 +337,7 @@ fn text(found: &Explanation) -> String {
         // Writing to a string cannot fail.
         let _written = writeln!(
             text,
-            "  {:<20} {:>4} {:>7} {:>13} {:>12} {:>8} {:>10} {:>11}  {end}",
+            "  {:<20} {:>4} {:>7} {:>13} {:>12} {:>8} {:>10} {:>11} {:>9}  {end}",
             one.target,
             one.tier,
             one.weight,
@@ -324,6 +346,7 @@ fn text(found: &Explanation) -> String {
             or(one.success.map(|share| format!("{:.1} %", share * 100.0))),
             or(one.in_flight.map(|count| count.to_string())),
             or(one.score.map(|score| format!("{score:.4}"))),
+            or(one.affinity.map(|place| place.to_string())),
         );
     }
     text + &match found.serves.as_slice() {

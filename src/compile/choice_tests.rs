@@ -83,7 +83,7 @@ fn a_route_chooses_as_it_says_and_by_weight_when_it_says_nothing() {
     let choosing = "strategy: { type: Cheapest }, slo: { firstToken: 1500ms, successPercent: '99.5' }, hedge: {}";
     objects.route("chat", &format!("{{ models: [chat], {choosing}, {target} }}"));
     let compiled = objects.compile();
-    let found = compiled.table.routes()[0].choosing;
+    let found = &compiled.table.routes()[0].choosing;
     assert_eq!(found.strategy, Strategy::Cheapest);
     assert_eq!(found.slo.first_token, Some(std::time::Duration::from_millis(1500)));
     assert_eq!(found.slo.success_per_10k, Some(9950));

@@ -1,17 +1,17 @@
-//! How a route chooses: `strategy`, `slo`, `circuitBreaker`, `hedge`, `queue` as values.
+//! How a route chooses: `strategy`, `slo`, `affinity`, `circuitBreaker`, `hedge`, `queue` as values.
 
 use std::time::Duration;
 
 use super::{
     report::Problem,
-    value::{duration, pause, percent},
+    value::{duration, header_name, pause, percent},
 };
 use crate::{
     api::{
-        BalancedSpec, CircuitBreakerSpec, HedgeSpec, ModelRouteSpec, QueueSpec, SloSpec,
-        StrategySpec, StrategyType,
+        self, AffinitySpec, BalancedSpec, CircuitBreakerSpec, HedgeSpec, ModelRouteSpec, QueueSpec,
+        SloSpec, StrategySpec, StrategyType,
     },
-    table::{Choosing, CircuitBreaker, Hedge, Queue, Shares, Slo, Strategy},
+    table::{Affinity, AffinityBy, Choosing, CircuitBreaker, Hedge, Queue, Shares, Slo, Strategy},
 };
 
 /// Builds a route's way of choosing. Everything that is wrong is told; none when something is.
@@ -30,6 +30,7 @@ pub(super) fn build(spec: &ModelRouteSpec, problems: &mut Vec<Problem>) -> Optio
         problems.push(Problem::invalid("spec.slo", message));
         return None;
     }
+    let affinity = spec.affinity.as_ref().map(|affinity| belonging(affinity, problems));
     let breaker = breaker(&spec.circuit_breaker, problems);
     let queue = queue(&spec.queue, problems);
     let hedge = spec.hedge.as_ref().map(|hedge| hedging(hedge, problems));
@@ -37,6 +38,7 @@ pub(super) fn build(spec: &ModelRouteSpec, problems: &mut Vec<Problem>) -> Optio
         strategy: strategy?,
         tolerance_percent: tolerance?,
         slo: slo?,
+        affinity: affinity.map_or(Some(None), |affinity| affinity.map(Some))?,
         breaker: breaker?,
         queue: queue?,
         hedge: hedge.map_or(Some(None), |hedge| hedge.map(Some))?,
@@ -108,6 +110,33 @@ fn objectives(spec: &SloSpec, problems: &mut Vec<Problem>) -> Option<Slo> {
         per_output_token: per_output_token?,
         success_per_10k: success_per_10k?,
     })
+}
+
+fn belonging(spec: &AffinitySpec, problems: &mut Vec<Problem>) -> Option<Affinity> {
+    let AffinitySpec { by, header, prefix_bytes, tolerance_percent } = spec;
+    let mut of = |value: i32, range, name: &str| {
+        number(value, range, &format!("spec.affinity.{name}"), problems)
+    };
+    let bytes = of(*prefix_bytes, (64, 65_536), "prefixBytes");
+    let tolerance_percent = of(*tolerance_percent, (0, 1000), "tolerancePercent");
+    let by = match (by, header) {
+        (api::AffinityBy::Conversation, None) => AffinityBy::Conversation,
+        (api::AffinityBy::Conversation, Some(name)) => {
+            let found = header_name(name);
+            let found = found
+                .map_err(|told| problems.push(Problem::invalid("spec.affinity.header", told)))
+                .ok();
+            AffinityBy::Header(found?)
+        }
+        (api::AffinityBy::Prefix, None) => AffinityBy::Prefix(bytes?),
+        (api::AffinityBy::Prefix, Some(_)) => {
+            let message = "`header` names a conversation; `by: Prefix` takes none";
+            problems.push(Problem::invalid("spec.affinity", message));
+            return None;
+        }
+    };
+    bytes?;
+    Some(Affinity { by, tolerance_percent: tolerance_percent? })
 }
 
 fn breaker(spec: &CircuitBreakerSpec, problems: &mut Vec<Problem>) -> Option<CircuitBreaker> {

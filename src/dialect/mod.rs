@@ -17,6 +17,7 @@ pub mod chat;
 pub mod error;
 pub mod gemini;
 mod json;
+pub mod lead;
 mod media;
 pub mod openai;
 pub mod peek;

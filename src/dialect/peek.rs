@@ -276,10 +276,10 @@ pub fn rewrite(
 }
 
 /// Sees one field: its key without quotes, where the key begins, where its value stands.
-type See<'a> = dyn FnMut(&[u8], usize, Range<usize>) + 'a;
+pub(super) type See<'a> = dyn FnMut(&[u8], usize, Range<usize>) + 'a;
 
 /// Shows each top-level field, and gives the offset just after the opening brace.
-fn scan(body: &[u8], media: &mut Media, see: &mut See<'_>) -> Result<usize, PeekError> {
+pub(super) fn scan(body: &[u8], media: &mut Media, see: &mut See<'_>) -> Result<usize, PeekError> {
     let mut at = space(body, 0);
     if body.get(at) != Some(&b'{') {
         return Err(PeekError::Malformed(at));
@@ -323,7 +323,7 @@ fn end(body: &[u8], at: usize) -> Result<(), PeekError> {
     if at == body.len() { Ok(()) } else { Err(PeekError::Malformed(at)) }
 }
 
-fn space(body: &[u8], at: usize) -> usize {
+pub(super) fn space(body: &[u8], at: usize) -> usize {
     let rest = body.get(at..).unwrap_or_default();
     let white = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
     at + white.count()
@@ -383,7 +383,7 @@ fn may_end(body: &[u8], from: usize) -> bool {
 }
 
 /// The end of the value that begins at `at`.
-fn value(body: &[u8], at: usize, media: &mut Media) -> Result<usize, PeekError> {
+pub(super) fn value(body: &[u8], at: usize, media: &mut Media) -> Result<usize, PeekError> {
     match body.get(at) {
         Some(b'"') => string(body, at),
         Some(b'{' | b'[') => nested(body, at, media),

@@ -51,6 +51,22 @@ words! {
 }
 
 words! {
+    /// What became of a request on a route with affinity.
+    AffinityResult {
+        /// The target where it belongs had too much to do.
+        Busy => "busy",
+        /// The target where it belongs served it.
+        Kept => "kept",
+        /// The target where it belongs was too slow or too dear.
+        Slow => "slow",
+        /// The target where it belongs could not serve.
+        Unavailable => "unavailable",
+        /// Nothing in it says where it belongs.
+        Unkeyed => "unkeyed",
+    }
+}
+
+words! {
     /// Who answered a request that was asked twice, because its first target was late.
     HedgeResult {
         /// The first target after all.
@@ -233,6 +249,7 @@ pub struct RouteCells {
     /// What its priced answers would have cost at its dearest target, in billionths of a US dollar.
     pub baseline: Cell,
     pub(super) hedges: [Cell; HedgeResult::ALL.len()],
+    pub(super) affinity: [Cell; AffinityResult::ALL.len()],
 }
 
 impl RouteCells {
@@ -249,12 +266,20 @@ impl RouteCells {
             slo_relaxed: Cell::default(),
             baseline: Cell::default(),
             hedges: Default::default(),
+            affinity: Default::default(),
         }
     }
 
     /// Counts a request that was asked twice.
     pub fn hedge(&self, result: HedgeResult) {
         if let Some(cell) = self.hedges.get(result as usize) {
+            cell.add(1);
+        }
+    }
+
+    /// Counts a request on a route with affinity.
+    pub fn affinity(&self, result: AffinityResult) {
+        if let Some(cell) = self.affinity.get(result as usize) {
             cell.add(1);
         }
     }

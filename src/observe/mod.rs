@@ -19,7 +19,10 @@ pub mod telemetry;
 
 pub use self::{
     access_log::{AccessLog, Line},
-    cells::{Cells, CostKind, HedgeResult, RouteCells, TargetCells, TokenKind, Unpriced, Waste},
+    cells::{
+        AffinityResult, Cells, CostKind, HedgeResult, RouteCells, TargetCells, TokenKind, Unpriced,
+        Waste,
+    },
     exposition::{CircuitSample, KeySample, MOST_SERIES, Metrics},
     health::{Readiness, Waiting},
     outcome::{AttemptOutcome, Outcome},

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     cells::{
-        Cell, CostKind, HedgeResult, RouteCells, RouteLabel, Summed, TokenKind, Unpriced, Waste,
+        AffinityResult, Cell, CostKind, HedgeResult, RouteCells, RouteLabel, Summed, TokenKind,
+        Unpriced, Waste,
     },
     families::{About, Families, Labels},
     outcome::{AttemptOutcome, Outcome},
@@ -37,6 +38,10 @@ const BASELINE: About = About(
 );
 const HEDGES: About =
     About("trunkline_hedges_total", "Requests that were asked twice, by who answered.");
+const AFFINITY: About = About(
+    "trunkline_affinity_total",
+    "Requests on routes with affinity, by whether they were served where they belong.",
+);
 const SLO_RELAXED: About = About(
     "trunkline_slo_relaxed_total",
     "Answers of targets that miss the route's SLO, because every target does.",
@@ -78,6 +83,7 @@ pub(super) struct RouteSums {
     slo_relaxed: u64,
     baseline: u64,
     hedges: BTreeMap<&'static str, u64>,
+    affinity: BTreeMap<&'static str, u64>,
 }
 
 impl Default for RouteSums {
@@ -98,6 +104,7 @@ impl Default for RouteSums {
             slo_relaxed: 0,
             baseline: 0,
             hedges: BTreeMap::new(),
+            affinity: BTreeMap::new(),
         }
     }
 }
@@ -137,6 +144,10 @@ impl RouteSums {
         for (result, value) in hedges.filter(|(_, value)| *value > 0) {
             *self.hedges.entry(result.as_str()).or_default() += value;
         }
+        let affinity = AffinityResult::ALL.iter().zip(cells.affinity.iter().map(Cell::get));
+        for (result, value) in affinity.filter(|(_, value)| *value > 0) {
+            *self.affinity.entry(result.as_str()).or_default() += value;
+        }
         // Workers count up and down apart; only the sum is a number of requests.
         self.slo_relaxed += cells.slo_relaxed.get();
         self.in_flight = self.in_flight.wrapping_add(cells.in_flight.get());
@@ -147,8 +158,13 @@ impl RouteSums {
         let by_target = [&self.tokens, &self.cost, &self.wasted, &self.unpriced];
         let by_target: usize = by_target.into_iter().map(BTreeMap::len).sum();
         let single = usize::from(self.slo_relaxed > 0) + usize::from(self.baseline > 0);
-        let series =
-            single + self.hedges.len() + self.requests.len() + self.attempts.len() + by_target + 1;
+        let series = single
+            + self.affinity.len()
+            + self.hedges.len()
+            + self.requests.len()
+            + self.attempts.len()
+            + by_target
+            + 1;
         if !families.take_room(series) {
             return;
         }
@@ -183,6 +199,9 @@ impl RouteSums {
         }
         for (result, value) in &self.hedges {
             families.counter(HEDGES, &[of, &[("result", *result)]].concat(), *value);
+        }
+        for (result, value) in &self.affinity {
+            families.counter(AFFINITY, &[of, &[("result", *result)]].concat(), *value);
         }
         if self.baseline > 0 {
             families.billionths(BASELINE, of, self.baseline);

@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
+    affinity,
     attempt::{Answer, Failed},
     error::{NoAnswer, Tried},
     facts::Chat,
@@ -259,6 +260,9 @@ fn begin<'a>(
     {
         common.handles.hedges.borrow_mut().earn(hedge, launched.pick.cost);
     }
+    if let (0, Some(kept)) = (ledger.tries(), launched.pick.kept) {
+        common.handles.cells.affinity(affinity::result(kept));
+    }
     ledger.try_target(launched.target, launched.pick.target);
     Ok(launched)
 }
@@ -299,6 +303,8 @@ fn hedge<'a>(
 /// targets, and all of them get the same guess.
 pub fn ask(chat: &Chat, route: &Route, preference: Option<Preference>) -> Ask {
     let lane = if chat.stream { Lane::Streamed } else { Lane::Whole };
+    let affinity = route.choosing.affinity.as_ref();
+    let belonging = affinity.and_then(|affinity| affinity::belonging(chat, affinity));
     let needs = needs(chat, route.targets.iter().map(|target| target.ability));
     #[expect(
         clippy::cast_precision_loss,
@@ -307,7 +313,7 @@ pub fn ask(chat: &Chat, route: &Route, preference: Option<Preference>) -> Ask {
         reason = "an estimate"
     )]
     let input_tokens = (chat.body.len() as f32 / BYTES_A_TOKEN) as u32;
-    Ask { lane, input_tokens, output_tokens: OUTPUT_TOKENS, needs, preference }
+    Ask { lane, input_tokens, output_tokens: OUTPUT_TOKENS, needs, preference, belonging }
 }
 
 /// Notes an answer, and lets the attempt go that it overtook.

@@ -5,6 +5,7 @@
 
 mod activity;
 pub mod admit;
+pub mod affinity;
 pub mod attempt;
 pub mod authenticate;
 pub mod drain;

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::{
     RouteKeys, Tried,
+    affinity::Belonging,
     backend::Backend,
     breaker::Admit,
     health::{Health, Lane, Reading},
@@ -77,6 +78,8 @@ pub struct Ask {
     pub needs: Needs,
     /// What matters most to the caller.
     pub preference: Option<Preference>,
+    /// With what it belongs together, where the route minds.
+    pub belonging: Option<Belonging>,
 }
 
 /// A target as a request sees it.

@@ -11,6 +11,7 @@
 //! When no target may serve, the least bad one does: an outage of our own making would be worse than
 //! one more refusal.
 
+mod affinity;
 mod average;
 mod backend;
 mod breaker;
@@ -34,6 +35,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 pub use self::{
+    affinity::{Belonging, Hold, Kept, hold, order},
     backend::{Backend, Backends, Pod},
     budget::RetryBudget,
     candidates::{Ask, Candidate, Considered, LeftOut, SloPart, Targets, Verdict, consider},
@@ -76,6 +78,8 @@ pub struct Pick {
     pub relaxed: usize,
     /// What the request is believed to cost there, in nano-dollars, where a price is known.
     pub cost: Option<u64>,
+    /// What became of the route's affinity; `None` where it has none.
+    pub kept: Option<Kept>,
 }
 
 /// A chosen key.
@@ -143,8 +147,10 @@ pub fn choose(
     if found.tier.is_some() {
         pass_over(targets, &found);
     }
+    let hold = hold(targets, ask, &found);
     let probe = probe(targets, ask, tried, &found, now, random);
-    let (at, key) = match probe.or_else(|| draw(targets, &found, random)) {
+    let held = probe.or_else(|| hold?.serves);
+    let (at, key) = match held.or_else(|| draw(targets, &found, random)) {
         Some(at) => (at, None),
         None => last_resort(targets, &found, tried, now)?,
     };
@@ -152,7 +158,7 @@ pub fn choose(
     let keys = targets.keys.get(at)?;
     let key = match key {
         Some(key) => picked(keys, Some(key)),
-        None => pick_key(target, keys, tried, now, random),
+        None => pick_key(target, keys, tried, ask.belonging, now, random),
     };
     let pod = match targets.backend(at) {
         Some(backend) => {
@@ -166,7 +172,8 @@ pub fn choose(
         .map(|fastest| Duration::from_secs_f32(fastest * PATIENCE).max(LEAST_PATIENCE));
     let cost = found.candidates.get(at).and_then(|one| one.cost);
     let (probe, relaxed) = (probe.is_some(), found.relaxed);
-    Some(Pick { target: at, key, pod, probe, patience, relaxed, cost })
+    let kept = hold.map(|hold| hold.result(at));
+    Some(Pick { target: at, key, pod, probe, patience, relaxed, cost, kept })
 }
 
 /// Notes that a Service without a pod would have been asked: who scales it should know.
@@ -343,7 +350,7 @@ fn soonest(
     left.map(|(at, state)| (state.rests_until().max(now), Some(at))).min()
 }
 
-/// Draws a key; `None` only where the target needs none.
+/// Draws a key, or takes the one to which the request belongs; `None` only where the target needs none.
 ///
 /// Another core may have let every key rest since the target was found usable. A request without its
 /// key would be worse than one with a resting key, so then the soonest serves.
@@ -351,6 +358,7 @@ fn pick_key(
     target: &Target,
     states: &[Arc<KeyState>],
     tried: &Tried,
+    belonging: Option<Belonging>,
     now: Instant,
     random: &mut dyn FnMut() -> f64,
 ) -> Option<PickedKey> {
@@ -359,7 +367,17 @@ fn pick_key(
     let usable = rows
         .filter(|(_, (_, state))| !tried.has_key(state) && state.is_free(now))
         .map(|(at, (key, _))| (at, key.weight as f32));
-    let at = by_weight(usable, random).or_else(|| soonest(target, states, tried, now)?.1);
+    let name =
+        |at: usize| target.credential.keys.get(at).map_or(&[][..], |key| key.name.as_bytes());
+    let at = match belonging {
+        Some(belonging) => usable
+            .filter(|(_, weight)| *weight > 0.0)
+            .map(|(at, weight)| (belonging.rank(name(at), weight), at))
+            .max_by(|(a, _), (b, _)| a.total_cmp(b))
+            .map(|(_, at)| at),
+        None => by_weight(usable, random),
+    };
+    let at = at.or_else(|| soonest(target, states, tried, now)?.1);
     picked(states, at)
 }
 

@@ -1,4 +1,4 @@
-//! Which pod of a backend: the less busy of two that are well.
+//! Which pod of a backend: the one to which a request belongs, or the less busy of two that are well.
 //!
 //! Pods run the same model on the same kind of machine, so what tells them apart is how much each has
 //! to do and whether it is well. Each has a breaker of its own; the target as a whole has none, since
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     Tried,
+    affinity::{self, Belonging},
     backend::{Backend, Pod},
     breaker::Admit,
     candidates::{Ask, LeftOut, SILENT},
@@ -133,8 +134,21 @@ pub(super) fn choose(
             ill = Some((until, pod));
         }
     }
-    let pod = less_busy(&mut well, random).or_else(|| ill.map(|(_, pod)| pod))?;
+    let belongs = ask.belonging.and_then(|belonging| home(belonging, &well));
+    let pod =
+        belongs.or_else(|| less_busy(&mut well, random)).or_else(|| ill.map(|(_, pod)| pod))?;
     Some(PickedPod { pod: Arc::clone(pod), probe: false })
+}
+
+/// The pod to which a request belongs, unless it has more to do than its share.
+#[expect(clippy::cast_precision_loss, reason = "small counts")]
+fn home<'a>(belonging: Belonging, well: &[(f32, &'a Arc<Pod>)]) -> Option<&'a Arc<Pod>> {
+    let fair = well.iter().map(|(busy, _)| busy).sum::<f32>() / well.len() as f32;
+    well.iter()
+        .filter(|(busy, _)| !belonging.is_too_much(*busy, fair))
+        .map(|(_, pod)| (belonging.rank(&affinity::pod(pod.address), 1.0), *pod))
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, pod)| pod)
 }
 
 /// The less busy of two that are drawn: of all of them everybody would run to the same one.
@@ -184,6 +198,7 @@ mod tests {
         output_tokens: 100,
         needs: Needs::NONE,
         preference: None,
+        belonging: None,
     };
 
     fn backend(pods: usize, now: Instant) -> Arc<Backend> {

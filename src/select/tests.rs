@@ -101,6 +101,7 @@ fn pick(
         output_tokens: 100,
         needs: Needs::NONE,
         preference: None,
+        belonging: None,
     };
     choose(Targets { route, keys, health: &health, backends: &[] }, &ask, tried, now, random)
 }
@@ -156,7 +157,8 @@ fn a_model_that_cannot_serve_the_request_is_never_asked_and_a_lesser_one_only_wi
             text_bytes,
         };
         let (lane, preference) = (Lane::Whole, None);
-        let ask = Ask { lane, input_tokens: 1, output_tokens: 1, needs, preference };
+        let ask =
+            Ask { lane, input_tokens: 1, output_tokens: 1, needs, preference, belonging: None };
         let found = consider(targets, &ask, &Tried::default(), now);
         let may = found.candidates.iter().filter(|one| one.is_eligible());
         may.map(|one| &*route.targets[one.at].name).collect::<Vec<_>>()
@@ -343,6 +345,7 @@ fn a_balanced_route_serves_each_caller_by_what_matters_to_it() {
             output_tokens: 100,
             needs: Needs::NONE,
             preference,
+            belonging: None,
         };
         let later = now + 3 * SECOND;
         let picked = choose(targets, &ask, &Tried::default(), later, &mut || 0.5).unwrap();

@@ -10,10 +10,10 @@ use std::{
 use proptest::{collection, option, prelude::*, sample};
 
 use super::{
-    Access, Backend, Choosing, CircuitBreaker, Consumer, ConsumerKey, Consumers, Contents,
-    Credential, Digest, Endpoint, Failover, FailoverOn, HeaderMatch, HeaderTest, Hedge, Key, Match,
-    Namespaces, ObjectId, Overrides, Pattern, Preference, Queue, Route, Secret, Shares, Slo, Table,
-    Target, Timeouts, choosing,
+    Access, Affinity, AffinityBy, Backend, Choosing, CircuitBreaker, Consumer, ConsumerKey,
+    Consumers, Contents, Credential, Digest, Endpoint, Failover, FailoverOn, HeaderMatch,
+    HeaderTest, Hedge, Key, Match, Namespaces, ObjectId, Overrides, Pattern, Preference, Queue,
+    Route, Secret, Shares, Slo, Table, Target, Timeouts, choosing,
 };
 use crate::{
     dialect::{Api, Traits, traits::Thinking},
@@ -262,11 +262,20 @@ fn choosing() -> impl Strategy<Value = Choosing> {
     let hedge =
         option::of(hedge.prop_map(|(after, budget_percent)| Hedge { after, budget_percent }));
     let queue = (any::<u32>(), duration()).prop_map(|(most, wait)| Queue { most, wait });
-    (strategy, any::<u32>(), slo, breaker, hedge, queue).prop_map(
-        |(strategy, tolerance_percent, slo, breaker, hedge, queue)| Choosing {
+    let by = prop_oneof![
+        Just(AffinityBy::Conversation),
+        "x-[a-z]{1,3}".prop_map(|name| AffinityBy::Header(name.parse().unwrap())),
+        any::<u32>().prop_map(AffinityBy::Prefix),
+    ];
+    let affinity = (by, any::<u32>());
+    let affinity = affinity.prop_map(|(by, tolerance_percent)| Affinity { by, tolerance_percent });
+    let affinity = option::of(affinity);
+    (strategy, any::<u32>(), slo, affinity, breaker, hedge, queue).prop_map(
+        |(strategy, tolerance_percent, slo, affinity, breaker, hedge, queue)| Choosing {
             strategy,
             tolerance_percent,
             slo,
+            affinity,
             breaker,
             hedge,
             queue,

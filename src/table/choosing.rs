@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 
 use super::wire;
 
 /// How a route chooses among the targets of a tier.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Choosing {
     /// What makes one target better than another.
@@ -19,12 +20,34 @@ pub struct Choosing {
     pub tolerance_percent: u32,
     /// What a target must hold; of no meaning to [`Strategy::Weighted`].
     pub slo: Slo,
+    /// What goes to the same target again.
+    pub affinity: Option<Affinity>,
     /// When a target that fails is left alone.
     pub breaker: CircuitBreaker,
     /// When a second target is asked before the first has answered.
     pub hedge: Option<Hedge>,
     /// How requests wait for the first pod of a Service.
     pub queue: Queue,
+}
+
+/// What goes to the same target, key and pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Affinity {
+    /// What belongs together.
+    pub by: AffinityBy,
+    /// How much worse than the best a target may be and keep what belongs to it.
+    pub tolerance_percent: u32,
+}
+
+/// What belongs together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AffinityBy {
+    /// Requests with the same id in the body.
+    Conversation,
+    /// Requests with the same value of a header, and those without it as in `Conversation`.
+    Header(#[serde(with = "wire::header_name")] HeaderName),
+    /// Requests that are alike in so many bytes of their tools, system prompt and first messages.
+    Prefix(u32),
 }
 
 /// How requests wait where no other target can serve.

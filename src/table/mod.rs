@@ -30,7 +30,10 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     backend::{Backend, Backends},
     base::Contents,
-    choosing::{Choosing, CircuitBreaker, Hedge, Preference, Queue, Shares, Slo, Strategy},
+    choosing::{
+        Affinity, AffinityBy, Choosing, CircuitBreaker, Hedge, Preference, Queue, Shares, Slo,
+        Strategy,
+    },
     consumer::{Access, Caller, Consumer, ConsumerKey, Consumers, Digest, Namespaces},
     head::{Head, Slot, Stamp, Token},
     matcher::{HeaderMatch, HeaderTest, Match, Pattern, Specificity},

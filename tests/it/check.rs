@@ -89,9 +89,12 @@ fn the_examples_are_without_problem() {
     assert_eq!(quickstart.table.routes().len(), 2);
     let consumers = compiled(Path::new("examples/consumers"), OPEN);
     assert_eq!(render::text(&consumers.reports), "6 objects, no problem.\n");
-    for (example, objects) in
-        [("cheapest-within-slo", 4), ("preferences", 6), ("premium-with-fallback", 4)]
-    {
+    for (example, objects) in [
+        ("affinity", 4),
+        ("cheapest-within-slo", 4),
+        ("preferences", 6),
+        ("premium-with-fallback", 4),
+    ] {
         let found = compiled(&Path::new("examples").join(example), OPEN);
         let said = format!("{objects} objects, no problem.\n");
         assert_eq!(render::text(&found.reports), said, "{example}");
@@ -314,6 +317,24 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
                 scaler(json!({"mode": "Off"})),
                 scaler(json!({"coldStart": "0s"})),
                 scaler(json!({"scaleTargetRef": {}})),
+            ],
+        ),
+        (
+            route,
+            "/spec/affinity",
+            vec![
+                json!({}),
+                json!({"header": "X-Conversation", "tolerancePercent": 0}),
+                json!({"by": "Prefix", "prefixBytes": 64, "tolerancePercent": 1000}),
+            ],
+            vec![
+                json!({"by": "Prefix", "header": "x-conversation"}),
+                json!({"header": "x y"}),
+                json!({"by": "Luck"}),
+                json!({"by": "Prefix", "prefixBytes": 63}),
+                json!({"prefixBytes": 65_537}),
+                json!({"tolerancePercent": -1}),
+                json!({"tolerancePercent": 1001}),
             ],
         ),
         (

@@ -18,8 +18,8 @@ use std::{
 };
 
 use trunkline::observe::{
-    AttemptOutcome, CircuitSample, CostKind, HedgeResult, KeySample, Metrics, Outcome, Readiness,
-    TokenKind, Unpriced, Waste, admin,
+    AffinityResult, AttemptOutcome, CircuitSample, CostKind, HedgeResult, KeySample, Metrics,
+    Outcome, Readiness, TokenKind, Unpriced, Waste, admin,
     operator::{Operator, WatchRestart, WriteResult},
     source::{Source, TableRejection},
 };
@@ -62,6 +62,9 @@ fn used() -> Metrics {
     }
     for result in HedgeResult::ALL {
         route.hedge(*result);
+    }
+    for result in AffinityResult::ALL {
+        route.affinity(*result);
     }
     route.slo_relaxed.add(1);
     route.baseline.add(1);

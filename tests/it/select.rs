@@ -99,6 +99,7 @@ fn pick(
         output_tokens: 100,
         needs: Needs::NONE,
         preference: None,
+        belonging: None,
     };
     choose(Targets { route, keys, health: &health, backends: &[] }, &ask, tried, now, random)
 }

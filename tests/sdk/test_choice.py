@@ -225,6 +225,25 @@ def test_the_example_of_preferences_serves_each_consumer_by_its_own(example, tmp
             assert f"{first} serves" in said and "as " + {"batch": "Economy", "lawyers": "Quality"}[name] in said
 
 
+def test_the_example_of_affinity_keeps_a_conversation_at_its_target(example, tmp_path):
+    folder = example("affinity")
+    with served(folder) as client:
+        homes = {}
+        for _ in range(3):
+            for at in range(10):
+                headers = ask(client, "chat", extra_headers={"x-conversation-id": f"c{at}"})
+                home = headers["x-trunkline-target"]
+                assert homes.setdefault(at, home) == home
+        assert len(set(homes.values())) > 1
+        assert 'trunkline_affinity_total{namespace="default",result="kept",route="chat"} 30' in metrics(client)
+    request = tmp_path.parent / (tmp_path.name + ".json")
+    request.write_text('{"model":"chat","user":"c","messages":[{"role":"user","content":"Hello"}]}')
+    command = [BINARY, "explain", "-f", str(folder), str(request), "-o", "json"]
+    found = json.loads(subprocess.check_output(command))
+    first = [one["target"] for one in found["candidates"] if one["affinity"] == 1]
+    assert found["affinity"] == "kept" and found["serves"] == first
+
+
 def test_a_running_proxy_explains_with_what_it_has_learned(client, tmp_path):
     for _ in range(20):
         ask(client, "fast")

@@ -6,6 +6,7 @@
 
 #![cfg(test)]
 
+mod affinity;
 mod backends;
 mod choice;
 mod failover;
