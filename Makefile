@@ -53,7 +53,7 @@ crds:
 
 # How good the choices are, in simulated time with fixed seeds; a minute, after the build.
 bench-policy:
-	cargo bench --quiet --profile policy --bench policy
+	cargo bench --quiet --profile policy --bench policy -- $(PARTS)
 
 # Refreshes the built-in prices and capabilities from public data and prints what changed.
 catalogue:

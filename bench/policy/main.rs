@@ -20,12 +20,27 @@ mod outage;
 mod policies;
 mod report;
 mod routes;
+mod scaling;
 mod world;
 
+type Part = fn(&mut report::Report);
+
+/// The parts, by the names that choose them: `make bench-policy PARTS="outage scaling"`.
+const PARTS: [(&str, Part); 4] = [
+    ("outage", outage::run),
+    ("cheapest", cheapest::run),
+    ("decision", decision::run),
+    ("scaling", scaling::run),
+];
+
 fn main() {
+    // Cargo adds flags of its own.
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let chosen = |name: &str| wanted.is_empty() || wanted.iter().any(|part| part == name);
     let mut report = report::Report::default();
-    outage::run(&mut report);
-    cheapest::run(&mut report);
-    decision::run(&mut report);
+    for (_, run) in PARTS.iter().filter(|(name, _)| chosen(name)) {
+        run(&mut report);
+    }
     report.write();
 }

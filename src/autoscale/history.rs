@@ -4,13 +4,17 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Reading, STABLE, as_f64};
+use super::{Reading, STABLE, SUDDEN, as_f64};
 
 /// The longest time that is looked back.
 const LONGEST: Duration = Duration::from_hours(1);
 
 /// How much a new time of a request counts against the one that is known, at two decisions a second.
 const LEARNING: f64 = 0.025;
+
+/// A mean of the last seconds is a jump, and no chance, beyond so many standard deviations of what was
+/// known. Requests come at random: their number varies by its root, and so does that of those in flight.
+const BEYOND_CHANCE: f64 = 4.0;
 
 /// Seconds that a request is taken to need before one has been measured.
 const UNMEASURED: f64 = 1.0;
@@ -28,6 +32,9 @@ pub(super) struct History {
     crowd: Option<(bool, Option<Instant>)>,
     /// Seconds that a request takes while replicas are not full.
     service: Option<f64>,
+    /// When the demand last jumped, and when the rate at which requests come did.
+    held_jumped: Option<Instant>,
+    come_jumped: Option<Instant>,
 }
 
 impl History {
@@ -39,6 +46,23 @@ impl History {
             self.read.pop_front();
         }
         self.read.push_back((now, *reading));
+        let held = self.jumped(self.held_jumped, 1.0, now, |reading| self.held(reading));
+        let come = self.jumped(self.come_jumped, SUDDEN.as_secs_f64(), now, come);
+        (self.held_jumped, self.come_jumped) = (held, come);
+    }
+
+    /// When it last jumped; `weight` makes a count of the mean.
+    fn jumped(
+        &self,
+        last: Option<Instant>,
+        weight: f64,
+        now: Instant,
+        of: impl Fn(&Reading) -> f64,
+    ) -> Option<Instant> {
+        let known = self.mean(since(last, now), now, &of).unwrap_or_default() * weight;
+        let new = self.mean(SUDDEN, now, of).unwrap_or_default() * weight;
+        let jump = new - known > BEYOND_CHANCE * known.max(1.0).sqrt();
+        if jump { Some(now) } else { last }
     }
 
     /// Notes how many replicas were wanted.
@@ -87,9 +111,9 @@ impl History {
         }
     }
 
-    /// The mean demand of the readings in the last `span`; none when there is no reading.
-    pub(super) fn demand(&self, span: Duration, now: Instant) -> Option<f64> {
-        self.mean(span, now, |reading| self.held(reading))
+    /// The demand; none when nothing was read.
+    pub(super) fn demand(&self, now: Instant) -> Option<f64> {
+        self.mean(since(self.held_jumped, now), now, |reading| self.held(reading))
     }
 
     /// Requests in flight and waiting, and those that would be if no other target had served them.
@@ -100,9 +124,8 @@ impl History {
 
     /// Requests that would be in flight if none had to wait or go elsewhere: those that come, by the
     /// time that each takes; none while that time is not known, or nothing was read.
-    pub(super) fn offered(&self, span: Duration, now: Instant) -> Option<f64> {
-        let come = |reading: &Reading| reading.arrived + reading.passed_over;
-        Some(self.mean(span, now, come)? * self.service?)
+    pub(super) fn offered(&self, now: Instant) -> Option<f64> {
+        Some(self.mean(since(self.come_jumped, now), now, come)? * self.service?)
     }
 
     fn mean(&self, span: Duration, now: Instant, of: impl Fn(&Reading) -> f64) -> Option<f64> {
@@ -125,4 +148,15 @@ impl History {
         let within = |(at, _): &&(Instant, u32)| now.saturating_duration_since(*at) <= span;
         self.wanted.iter().find(within).map_or(0, |(_, wanted)| *wanted)
     }
+}
+
+/// Requests that come in a second.
+fn come(reading: &Reading) -> f64 {
+    reading.arrived + reading.passed_over
+}
+
+/// How far back a mean goes: a minute, but not to before the last jump. At the jump itself it is the
+/// few seconds in which it was seen.
+fn since(jumped: Option<Instant>, now: Instant) -> Duration {
+    jumped.map_or(STABLE, |at| (now.saturating_duration_since(at) + SUDDEN).min(STABLE))
 }

@@ -12,9 +12,12 @@
 //!
 //! 1. Nothing was read for a while: what was decided last holds. Nobody answering is not nobody asking.
 //! 2. Demand is what is in flight, what waits, and what would be in flight if no other target had served
-//!    it for want of a replica: as many as were sent elsewhere × the time that a request takes. It is the larger of the means over the last minute and the last six seconds; but no more than
-//!    a fifth above what arrives × the time that a request takes when replicas are not full. While
-//!    replicas start, a queue grows that they will serve: it must not be counted as so many more.
+//!    it for want of a replica: as many as were sent elsewhere × the time that a request takes. It is
+//!    the mean of a minute; but when the last six seconds are further from it than chance would take
+//!    them, the mean begins anew with these, so a jump is believed at once and noise never. And it is no
+//!    more than a twentieth above what arrives × the time that a request takes when replicas are not
+//!    full. While replicas start, a queue grows that they will serve: it must not be counted as so many
+//!    more.
 //! 3. Something waits and there is no replica: one, at once.
 //! 4. First tokens come too late while the replicas are full, and none is on its way: one more than
 //!    there are, for as long as two cold starts. Late while they are not full is no question of
@@ -25,12 +28,13 @@
 //!    proxy was read, nobody knows that fewer were wanted: it counts as if what there was had been.
 //! 7. Within the bounds.
 //!
-//! Source of the windows and the panic rule: the Knative autoscaler's documentation.
+//! Source of the windows: the Knative autoscaler's documentation. It panics at twice the replicas that
+//! there are; the bound by chance, that of a Poisson process, sees smaller jumps and asks for less after
+//! them.
 
 mod decision;
+pub mod fleet;
 mod history;
-#[cfg(test)]
-mod simulation;
 #[cfg(test)]
 mod tests;
 
@@ -38,8 +42,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use self::decision::{Decision, Reason};
 use self::history::History;
+pub use self::{
+    decision::{Decision, Reason},
+    fleet::Told,
+};
 
 /// What is smoothed over, and what a sudden rise is seen in.
 const STABLE: Duration = Duration::from_mins(1);
@@ -52,7 +59,7 @@ const STALE: Duration = Duration::from_secs(30);
 const CROWDED: u64 = 2;
 
 /// So much more than what arrives is asked for at most, to serve what has queued up.
-const CATCHING_UP: f64 = 1.15;
+const CATCHING_UP: f64 = 1.05;
 
 /// How often, and by how much at most, the number rises.
 const UP_EVERY: Duration = Duration::from_secs(15);
@@ -155,7 +162,7 @@ impl Scaler {
             self.lowered = Some(now);
         }
         self.decided = Some(bounded);
-        Decision { desired: bounded, reason, demand: self.history.demand(STABLE, now) }
+        Decision { desired: bounded, reason, demand: self.history.demand(now) }
     }
 
     /// What the demand asks for, before any brake.
@@ -172,9 +179,8 @@ impl Scaler {
         let full = reading.queued > 0 || reading.in_flight >= capacity;
         let crowded = reading.queued > 0 || reading.in_flight > capacity + capacity / CROWDED;
         self.history.crowded(crowded, policy.cold_start * 2 + STABLE, now);
-        let demand = |span| self.history.demand(span, now).unwrap_or_default();
-        let demand = demand(STABLE).max(demand(SUDDEN));
-        let demand = match self.history.offered(SUDDEN, now) {
+        let demand = self.history.demand(now).unwrap_or_default();
+        let demand = match self.history.offered(now) {
             Some(offered) => demand.min(offered * CATCHING_UP),
             None => demand,
         };

@@ -6,6 +6,7 @@
 )]
 
 mod architecture;
+mod autoscale;
 mod chart;
 mod check;
 mod codec;

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     api::DemandSpec,
-    autoscale::Reading,
+    autoscale::{Reading, Told, fleet},
     control::{acks::Lines, line::Line},
     table::ObjectId,
 };
@@ -106,99 +106,50 @@ impl Selection {
 }
 
 /// One proxy's part of a selection.
-#[derive(Clone, Copy, Debug, Default)]
-struct Part {
-    in_flight: u64,
-    queued: u64,
-    passed_over: u64,
-    started: u64,
-    first_token: Option<(f64, u32)>,
-}
-
-fn part(demand: &Demand, selection: &Selection) -> Part {
-    let mut part = Part::default();
+fn part(demand: &Demand, selection: &Selection) -> Told {
+    let mut part = Told::default();
     for backend in demand.backends.iter().filter(|backend| selection.takes(backend)) {
-        part.in_flight += backend.in_flight;
-        part.queued += backend.queued;
-        part.passed_over += backend.passed_over;
-        part.started += backend.started;
-        let told = backend.first_token_ms.map(|millis| (millis, backend.first_tokens));
-        part.first_token = later(part.first_token, told);
+        part.add(&Told {
+            in_flight: backend.in_flight,
+            queued: backend.queued,
+            passed_over: backend.passed_over,
+            started: backend.started,
+            first_token: backend.first_token_ms.map(|millis| (millis, backend.first_tokens)),
+        });
     }
     part
 }
 
-/// The slower of two.
-fn later(one: Option<(f64, u32)>, other: Option<(f64, u32)>) -> Option<(f64, u32)> {
-    match (one, other) {
-        (Some(one), Some(other)) if one.0 >= other.0 => Some(one),
-        (one, other) => other.or(one),
-    }
-}
-
-/// Adds up what a selection has to do; how much came and went since the round before is known of the
-/// proxies that answered both times.
-#[expect(clippy::cast_precision_loss, reason = "counts of requests")]
+/// What a selection has to do.
 pub(super) fn reading(round: &Round, before: Option<&Round>, selection: &Selection) -> Reading {
-    let mut reading = Reading {
-        proxies: u32::try_from(round.said.len()).unwrap_or(u32::MAX),
-        ..Reading::default()
+    let parts = |round: &Round| {
+        let part = |demand: &Option<Demand>| demand.as_ref().map(|demand| part(demand, selection));
+        round.said.iter().map(|(name, demand)| (name.clone(), part(demand))).collect()
     };
-    let mut first_token = None;
-    for (instance, demand) in &round.said {
-        let Some(demand) = demand else { continue };
-        let now = part(demand, selection);
-        reading.answered += 1;
-        reading.in_flight += now.in_flight;
-        reading.queued += now.queued;
-        first_token = later(first_token, now.first_token);
-        let Some(before) = before else { continue };
-        let Some(Some(was)) = before.said.get(instance) else { continue };
-        let was = part(was, selection);
-        let seconds = (round.at - before.at).as_secs_f64().max(0.001);
-        let elsewhere = now.passed_over.saturating_sub(was.passed_over) as f64;
-        reading.passed_over += elsewhere / seconds;
-        let arrived = now.started.saturating_sub(was.started) as f64;
-        let ended = (arrived + was.in_flight as f64 - now.in_flight as f64).max(0.0);
-        reading.arrived += arrived / seconds;
-        reading.ended += ended / seconds;
-    }
-    reading.first_token =
-        first_token.map(|(millis, seen)| (Duration::from_secs_f64(millis / 1e3), seen));
-    reading
+    let before = before.map(|before| (parts(before), round.at - before.at));
+    fleet::reading(&parts(round), before.as_ref().map(|(parts, since)| (parts, *since)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn said(in_flight: u64, started: u64) -> Demand {
-        let text = format!(
-            r#"{{"backends": [
-                {{"namespace": "team", "credential": "vllm", "model": "m", "in_flight": {in_flight},
-                  "started": {started}, "first_token_ms": 300.0, "first_tokens": 60}},
-                {{"namespace": "team", "credential": "other", "model": "m", "in_flight": 7,
-                  "started": 70, "first_token_ms": null, "first_tokens": 0}}]}}"#
-        );
-        serde_json::from_str(&text).unwrap()
-    }
-
     #[test]
-    fn what_the_proxies_say_is_added_up_and_what_came_between_is_counted() {
-        let at = Instant::now();
-        let round = |at, one, other: Option<Demand>| Round {
-            at,
-            said: BTreeMap::from([("a".to_owned(), Some(one)), ("b".to_owned(), other)]),
-        };
-        let first = round(at, said(4, 100), Some(said(1, 10)));
-        let second = round(at + Duration::from_secs(2), said(5, 120), None);
+    fn only_the_requests_at_the_selected_server_count() {
+        let text = r#"{"backends": [
+            {"namespace": "team", "credential": "vllm", "model": "m", "in_flight": 4,
+             "started": 100, "first_token_ms": 300.0, "first_tokens": 60},
+            {"namespace": "team", "credential": "vllm", "model": "", "in_flight": 0, "started": 0,
+             "queued": 2, "first_token_ms": null},
+            {"namespace": "team", "credential": "other", "model": "m", "in_flight": 7,
+             "started": 70, "first_token_ms": null, "first_tokens": 0}]}"#;
+        let said = BTreeMap::from([("a".to_owned(), serde_json::from_str(text).unwrap())]);
+        let round = Round { at: Instant::now(), said };
         let vllm = Selection::Of(ObjectId::new("team", "vllm"));
-        let now = reading(&second, Some(&first), &vllm);
-        assert_eq!((now.in_flight, now.answered, now.proxies), (5, 1, 2));
-        assert!((now.arrived - 10.0).abs() < 1e-9 && (now.ended - 9.5).abs() < 1e-9, "{now:?}");
+        let now = reading(&round, None, &vllm);
+        assert_eq!((now.in_flight, now.queued, now.answered), (4, 2, 1));
         assert_eq!(now.first_token, Some((Duration::from_millis(300), 60)));
-        let all = reading(&first, None, &Selection::All);
-        assert_eq!((all.in_flight, all.answered), (4 + 7 + 1 + 7, 2));
-        assert_eq!((all.arrived, all.ended), (0.0, 0.0));
+        let all = reading(&round, None, &Selection::All);
+        assert_eq!((all.in_flight, all.queued), (11, 2));
     }
 }
