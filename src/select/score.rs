@@ -120,7 +120,7 @@ fn balanced(
 }
 
 /// What a target is believed to need of which nothing is known: the median of the others.
-fn median(found: &Considered) -> f32 {
+pub(super) fn median(found: &Considered) -> f32 {
     let known = found.candidates.iter().filter_map(|one| one.reading?.first_token);
     let mut known: SmallVec<[f32; 32]> = known.collect();
     let middle = known.len() / 2;

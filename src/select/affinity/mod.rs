@@ -17,12 +17,15 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 use super::{
     Ask, Targets,
     candidates::{Candidate, Considered, LeftOut, Verdict},
-    health::PRIOR_FIRST_TOKEN,
+    score::median,
 };
 use crate::table::Strategy;
 
 /// So many requests at once are never too many: among so few, shares say nothing.
 const ROOM: f32 = 4.0;
+
+/// First tokens that come within so many seconds are as good as each other: a cache saves more.
+const QUICK: f32 = 0.05;
 
 /// What requests that belong together have in common.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -163,6 +166,8 @@ const fn is_home(one: &Candidate) -> bool {
 struct Limits {
     strategy: Strategy,
     belonging: Belonging,
+    /// What a target is taken to need for a first token of which nothing is known.
+    unknown: f32,
     /// The best, by what the strategy minds.
     best: f32,
     /// Requests in flight at all targets that may serve, this one included, for each unit of weight.
@@ -171,20 +176,21 @@ struct Limits {
 
 impl Limits {
     fn of(strategy: Strategy, belonging: Belonging, found: &Considered) -> Self {
+        let unknown = median(found);
         let (mut best, mut requests, mut weights) = (f32::INFINITY, 1.0, 0.0);
         for one in &found.candidates {
             let Verdict::Eligible { weight, .. } = one.verdict else { continue };
-            best = best.min(minded(strategy, one));
+            best = best.min(minded(strategy, one, unknown));
             requests += in_flight(one);
             weights += weight;
         }
-        Self { strategy, belonging, best, fair: requests / weights }
+        Self { strategy, belonging, unknown, best, fair: requests / weights }
     }
 
     /// Whether a target keeps what belongs to it, or why not.
     fn hold(&self, one: &Candidate) -> Result<(), Kept> {
         let Verdict::Eligible { weight, .. } = one.verdict else { return Err(Kept::Unavailable) };
-        if minded(self.strategy, one) > self.best * self.belonging.slack {
+        if minded(self.strategy, one, self.unknown) > self.best * self.belonging.slack {
             return Err(Kept::Slow);
         }
         if self.belonging.is_too_much(in_flight(one) + 1.0, self.fair * weight) {
@@ -200,10 +206,10 @@ fn in_flight(one: &Candidate) -> f32 {
 }
 
 /// What a strategy minds of a target besides its load; lower is better.
-fn minded(strategy: Strategy, one: &Candidate) -> f32 {
+fn minded(strategy: Strategy, one: &Candidate, unknown: f32) -> f32 {
     match (strategy, one.verdict) {
         (Strategy::Balanced(_) | Strategy::Cheapest, Verdict::Eligible { score, .. }) => score,
-        (Strategy::Fastest, _) => one.first_token(PRIOR_FIRST_TOKEN),
+        (Strategy::Fastest, _) => one.first_token(unknown).max(QUICK),
         (Strategy::LeastBusy | Strategy::Weighted, _) | (_, Verdict::LeftOut(_)) => 0.0,
     }
 }

@@ -115,8 +115,18 @@ fn a_place_that_is_worse_than_is_tolerated_loses_what_belongs_to_it() {
     // A first token that is overdue is as good as late.
     let late = [(1.0, well), (1.0, late)];
     assert_eq!(held(Strategy::Fastest, &late), [Ok(()), Err(Kept::Slow)]);
+    // No one minds a few milliseconds.
+    let [one, other] = [0.001, 0.04].map(|it| Reading { first_token: Some(it), ..IDLE });
+    assert_eq!(held(Strategy::Fastest, &[(1.0, one), (1.0, other)]), [Ok(()), Ok(())]);
     // None has a price: none is dearer than another.
     assert_eq!(held(Strategy::Cheapest, &[(f32::INFINITY, well); 2]), [Ok(()); 2]);
+}
+
+#[test]
+fn a_place_that_nobody_has_asked_yet_is_not_slow() {
+    let unknown = Reading { first_token: None, ..IDLE };
+    let quick = Reading { first_token: Some(0.01), ..IDLE };
+    assert_eq!(held(Strategy::Fastest, &[(0.0, quick), (0.0, unknown)]), [Ok(()), Ok(())]);
 }
 
 #[test]
