@@ -19,33 +19,64 @@ const LONGEST: Duration = Duration::from_mins(1);
 const COUNTED: [(&str, bool); 4] =
     [("requests", false), ("tokens", true), ("input-tokens", true), ("output-tokens", true)];
 
+/// What is said of one of them: how much is left, and when there is more.
+#[derive(Clone, Copy, Default)]
+struct Said<'a> {
+    remaining: Option<&'a str>,
+    reset: Option<&'a str>,
+}
+
 /// How long a key has nothing left for a request of so many tokens; `None` while it has.
 ///
-/// `prefix` begins the provider's header names, as its row says: `anthropic-ratelimit-` is followed by
-/// `requests-remaining`, every other one by `remaining-requests`.
-pub fn rest(headers: &HeaderMap, prefix: &str, tokens: u32, now: Timestamp) -> Option<Duration> {
-    let text = |what: &str, of: &str| {
-        let name = if prefix.starts_with("anthropic") {
-            format!("{prefix}{what}-{of}")
-        } else {
-            format!("{prefix}{of}-{what}")
-        };
-        headers.get(name)?.to_str().ok()
-    };
-    let rests = COUNTED.iter().filter_map(|(what, in_tokens)| {
-        let left: u64 = text(what, "remaining")?.parse().ok()?;
+/// `prefix` begins the provider's header names. Anthropic goes on with `requests-remaining`, all others
+/// with `remaining-requests`. The clock is looked at only where a moment is told.
+pub fn rest(
+    headers: &HeaderMap,
+    prefix: &str,
+    tokens: u32,
+    now: impl Fn() -> Timestamp,
+) -> Option<Duration> {
+    let mut all = [Said::default(); COUNTED.len()];
+    for (name, value) in headers {
+        let Some(name) = name.as_str().strip_prefix(prefix) else { continue };
+        let Some((what, of)) = parts(name) else { continue };
+        let counted = COUNTED.iter().zip(&mut all).find(|((counted, _), _)| *counted == of);
+        let Some((_, said)) = counted else { continue };
+        match what {
+            What::Remaining => said.remaining = value.to_str().ok(),
+            What::Reset => said.reset = value.to_str().ok(),
+        }
+    }
+    let rests = COUNTED.iter().zip(&all).filter_map(|((_, in_tokens), said)| {
+        let left: u64 = said.remaining?.parse().ok()?;
         let needed = if *in_tokens { u64::from(tokens) } else { 1 };
-        (left < needed).then(|| text(what, "reset").and_then(|reset| until(reset, now)))?
+        if left < needed { until(said.reset?, &now) } else { None }
     });
     rests.max().map(|rest| rest.min(LONGEST)).filter(|rest| !rest.is_zero())
 }
 
+enum What {
+    Remaining,
+    Reset,
+}
+
+/// What a header says, and of what, in either order.
+fn parts(name: &str) -> Option<(What, &str)> {
+    let part = |word: &str| {
+        let first = || name.strip_prefix(word)?.strip_prefix('-');
+        let last = || name.strip_suffix(word)?.strip_suffix('-');
+        first().or_else(last)
+    };
+    let remaining = part("remaining").map(|of| (What::Remaining, of));
+    remaining.or_else(|| Some((What::Reset, part("reset")?)))
+}
+
 /// Reads `6m0s`, `12ms`, a plain number of seconds, or a moment in RFC 3339.
-fn until(reset: &str, now: Timestamp) -> Option<Duration> {
+fn until(reset: &str, now: impl Fn() -> Timestamp) -> Option<Duration> {
     let left = if let Ok(seconds) = reset.parse::<f64>() {
         SignedDuration::try_from_secs_f64(seconds).ok()?
     } else if let Ok(moment) = reset.parse::<Timestamp>() {
-        moment.duration_since(now)
+        moment.duration_since(now())
     } else {
         reset.parse::<SignedDuration>().ok()?
     };
@@ -107,7 +138,7 @@ mod tests {
                     (name, HeaderValue::from_static(value))
                 })
                 .collect();
-            assert_eq!(rest(&told, prefix, 100, now), rests, "{headers:?}");
+            assert_eq!(rest(&told, prefix, 100, || now), rests, "{headers:?}");
         }
     }
 }
