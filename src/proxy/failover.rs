@@ -87,6 +87,7 @@ pub async fn serve(
         ask: ask(chat, route, preference),
         arrived: ledger.arrived(),
     };
+    ledger.needs(&common.ask.needs);
     let input_tokens = common.ask.input_tokens;
     let mut story = Story::default();
     let mut again: Option<Pick> = None;
@@ -343,8 +344,7 @@ fn answered(
     if let Some(key) = &pick.key {
         let limits = target.credential.provider.limit_headers;
         key.state.wake();
-        if let Some(rest) =
-            gate::rest(&answer.headers, limits, input_tokens, jiff::Timestamp::now())
+        if let Some(rest) = gate::rest(&answer.headers, limits, input_tokens, jiff::Timestamp::now)
         {
             key.state.rest_until(now + rest);
         }

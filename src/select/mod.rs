@@ -144,8 +144,8 @@ pub fn choose(
     random: &mut dyn FnMut() -> f64,
 ) -> Option<Pick> {
     let found = consider(targets, ask, tried, now);
-    if found.tier.is_some() {
-        pass_over(targets, &found);
+    if let (Some(tier), true) = (found.tier, tried.is_empty()) {
+        pass_over(targets, &found, tier);
     }
     let hold = hold(targets, ask, &found);
     let probe = probe(targets, ask, tried, &found, now, random);
@@ -176,12 +176,15 @@ pub fn choose(
     Some(Pick { target: at, key, pod, probe, patience, relaxed, cost, kept })
 }
 
-/// Notes that a Service without a pod would have been asked: who scales it should know.
-fn pass_over(targets: Targets<'_>, found: &Considered) {
+/// Notes that a Service without a pod would have been asked, had it one: who scales it should know. A
+/// request is noted once, however often it is tried, and not at tiers that only wait behind the one
+/// that serves.
+fn pass_over(targets: Targets<'_>, found: &Considered, serving: u8) {
+    let tier = |at: usize| targets.route.targets.get(at).map_or(u8::MAX, |target| target.tier);
     let asleep = found
         .candidates
         .iter()
-        .filter(|one| one.verdict == Verdict::LeftOut(LeftOut::NoPod))
+        .filter(|one| one.verdict == Verdict::LeftOut(LeftOut::NoPod) && tier(one.at) <= serving)
         .filter_map(|one| targets.backends.get(one.at)?.as_ref());
     asleep.for_each(|backend| backend.pass_over());
 }

@@ -6,7 +6,9 @@ import os
 import pathlib
 import re
 import subprocess
+import time
 import urllib.request
+from decimal import Decimal
 
 import openai
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from proxy import ANYWHERE, BINARY, CLIENT_KEY, credential, lines, simulator
 from samples import PNG
 
+NANO = 10**9
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 
 
@@ -49,9 +52,17 @@ ROUTES = [
         [
             target("dear", "openai", "sim-ok", pricing={"input": "9", "output": "90"}),
             target("cheap", "anthropic", "sim-ok", pricing={"input": "0.1", "output": "0.2"}),
+            target("drained", "openai", "sim-ok", weight=0, pricing={"input": "900", "output": "900"}),
             target("unknown", "gemini", "sim-ok"),
         ],
         strategy={"type": "Cheapest"},
+    ),
+    route(
+        "seeing",
+        [
+            target("blind", "openai", "sim-ok", pricing={"input": "9", "output": "90"}),
+            target("seeing", "anthropic", "sim-ok", pricing={"input": "0.1", "output": "0.2"}),
+        ],
     ),
     route(
         "strict", [target("only", "openai", "sim-slow-50")],
@@ -72,11 +83,11 @@ def blind(account):
 
 
 @contextlib.contextmanager
-def served(folder):
+def served(folder, access_log="off"):
     """A proxy with the manifests of a folder; gives a client with the address of its admin port."""
     run = subprocess.Popen(
         [BINARY, "run", "-f", str(folder), "--listen", ANYWHERE, "--admin-listen", ANYWHERE,
-         "--allow-private-endpoints", "--access-log", "off"],
+         "--allow-private-endpoints", "--access-log", str(access_log)],
         stdout=subprocess.PIPE, text=True,
     )
     urls = lines(run, {"client": r"client API\s+(http://\S+)", "admin": r"admin\s+(http://\S+)"})
@@ -105,7 +116,9 @@ def client(tmp_path_factory, simulated):
         credential("gemini", "GeminiCompatible", simulated["gemini"]),
     ]
     (folder / "all.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
-    with served(folder) as client:
+    log = tmp_path_factory.mktemp("log") / "access.jsonl"
+    with served(folder, log) as client:
+        client.log = log
         yield client
 
 
@@ -115,6 +128,15 @@ def ask(client, model, content="Hello", **more):
     answer = client.chat.completions.with_raw_response.create(model=model, messages=messages, stream=True, **more)
     assert [chunk for chunk in answer.parse()]
     return answer.headers
+
+
+def costs(client, route):
+    """What a route's answers cost, and would have at its dearest target, in nano-dollars."""
+    return (
+        sum(
+            round(Decimal(value) * NANO)
+            for value in re.findall(name + r'\{.*route="' + route + r'".*\} (\S+)', metrics(client)))
+        for name in ["trunkline_cost_usd_total", "trunkline_baseline_cost_usd_total"])
 
 
 def metrics(client):
@@ -162,11 +184,28 @@ def test_a_target_that_fails_is_left_alone(client):
 
 def test_the_cheapest_target_serves_and_what_it_saves_is_counted(client):
     assert {ask(client, "cheap")["x-trunkline-target"] for _ in range(10)} == {"cheap"}
-    cost, baseline = (
-        sum(float(value) for value in re.findall(name + r'\{.*route="cheap".*\} (\S+)', metrics(client)))
-        for name in ["trunkline_cost_usd_total", "trunkline_baseline_cost_usd_total"])
+    cost, baseline = costs(client, "cheap")
     # The same tokens: dear input costs 90 times as much, dear output 450 times.
     assert 0 < cost and 90 <= baseline / cost <= 450
+
+
+def test_a_target_that_could_not_have_answered_saves_nothing(client):
+    assert ask(client, "seeing", [PICTURE])["x-trunkline-target"] == "seeing"
+    cost, baseline = costs(client, "seeing")
+    assert 0 < cost == baseline
+
+
+def test_the_access_log_and_the_metrics_tell_the_same_costs(client):
+    for _ in range(5):
+        ask(client, "cheap")
+    cost, _ = costs(client, "cheap")
+    for _ in range(50):
+        logged = [line for line in map(json.loads, client.log.read_text().splitlines()) if line["route"] == "cheap"]
+        told = sum(round(Decimal(line["cost_usd"]) * NANO) for line in logged)
+        if told == cost:
+            break
+        time.sleep(0.1)
+    assert told == cost and all(Decimal(line["cost_usd"]) > 0 for line in logged)
 
 
 def test_an_objective_that_nobody_holds_is_given_up_and_said(client):

@@ -5,23 +5,23 @@
 //! does, the client has left, and dropping the ledger says so. So there is no way to count a request
 //! twice or not at all.
 
+mod cost;
+
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use self::cost::End;
 use super::{
     facts::Chat,
     state::{RouteHandles, Worker},
 };
 use crate::{
     dialect::{Api, Usage, peek::Media},
-    observe::{
-        AttemptOutcome, CostKind, HedgeResult, Line, Outcome, TargetCells, TokenKind, Unpriced,
-        Waste, cells::Cell,
-    },
-    provider::Cost,
-    select::Flight,
+    observe::{AttemptOutcome, HedgeResult, Line, Outcome, TargetCells, Unpriced, cells::Cell},
+    provider::{Capabilities, Cost},
+    select::{Flight, Needs},
     table::{Consumer, Route, Target},
 };
 
@@ -37,6 +37,8 @@ pub struct Ledger {
     id: String,
     api: Option<Api>,
     stream: bool,
+    /// Without what a target could not have answered.
+    must: Capabilities,
     model: String,
     status: u16,
     bytes_in: u64,
@@ -89,6 +91,7 @@ impl Ledger {
             id: id(a, b),
             api: None,
             stream: false,
+            must: Capabilities::NONE,
             model: String::new(),
             status: 0,
             bytes_in: 0,
@@ -150,6 +153,11 @@ impl Ledger {
         self.route = Some(Arc::clone(route));
         self.handles = handles;
         self.handles.cells.in_flight.add(1);
+    }
+
+    /// Notes what the request needs of a model.
+    pub const fn needs(&mut self, needs: &Needs) {
+        self.must = needs.must;
     }
 
     /// An attempt begins at the target `at` of the route, where none is open.
@@ -267,71 +275,16 @@ impl Ledger {
         self.land(outcome, now);
         let cost = self.cost();
         for Open { cells: target, .. } in std::mem::take(&mut self.open) {
-            target.attempt(match outcome {
-                Outcome::Ok => AttemptOutcome::Ok,
-                Outcome::ClientClosed => AttemptOutcome::Cancelled,
-                Outcome::ClientError
-                | Outcome::Forbidden
-                | Outcome::Internal
-                | Outcome::NotFound
-                | Outcome::Overloaded
-                | Outcome::RateLimited
-                | Outcome::Refused
-                | Outcome::Timeout
-                | Outcome::TooLarge
-                | Outcome::Truncated
-                | Outcome::Unauthorized
-                | Outcome::Unavailable
-                | Outcome::UpstreamError => AttemptOutcome::Truncated,
+            let end = End::of(outcome);
+            target.attempt(match end {
+                End::Whole => AttemptOutcome::Ok,
+                End::Left => AttemptOutcome::Cancelled,
+                End::Broken => AttemptOutcome::Truncated,
             });
             self.count_tokens(&target);
-            self.count_cost(&target, cost, outcome);
+            self.count_cost(&target, cost, end);
         }
         self.log(outcome, took, cost);
-    }
-
-    /// What the open attempt costs, as far as its usage and its prices are known.
-    pub fn cost(&self) -> Option<Cost> {
-        let target = self.route.as_ref()?.targets.get(self.open.last()?.at)?;
-        target.pricing.as_ref()?.cost(self.usage.as_ref()?)
-    }
-
-    /// What the same usage would cost at the route's dearest target: what is saved is the difference.
-    fn baseline(&self, cost: Cost) -> u64 {
-        let (Some(route), Some(usage)) = (&self.route, &self.usage) else { return cost.total().0 };
-        let priced = route.targets.iter().filter_map(|target| target.pricing.as_ref());
-        let costs = priced.filter_map(|pricing| pricing.cost(usage)).map(|cost| cost.total().0);
-        costs.fold(cost.total().0, u64::max)
-    }
-
-    /// Money is counted whole, whatever came of the answer; what nobody got is counted again as waste.
-    fn count_cost(&self, target: &TargetCells, cost: Option<Cost>, outcome: Outcome) {
-        let Some(cost) = cost else {
-            target.unpriced(if self.usage.is_some() { Unpriced::Price } else { Unpriced::Usage });
-            return;
-        };
-        self.handles.cells.baseline.add(self.baseline(cost));
-        target.cost(CostKind::Input, cost.input.0);
-        target.cost(CostKind::CacheRead, cost.cache_read.0);
-        target.cost(CostKind::CacheWrite, cost.cache_write.0);
-        target.cost(CostKind::Output, cost.output.0);
-        match outcome {
-            Outcome::Ok => {}
-            Outcome::ClientClosed => target.waste(Waste::Cancelled, cost.total().0),
-            Outcome::ClientError
-            | Outcome::Forbidden
-            | Outcome::Internal
-            | Outcome::NotFound
-            | Outcome::Overloaded
-            | Outcome::RateLimited
-            | Outcome::Refused
-            | Outcome::Timeout
-            | Outcome::TooLarge
-            | Outcome::Truncated
-            | Outcome::Unauthorized
-            | Outcome::Unavailable
-            | Outcome::UpstreamError => target.waste(Waste::Failed, cost.total().0),
-        }
     }
 
     /// Tells what is known of the target how its answer ended.
@@ -359,15 +312,6 @@ impl Ledger {
             | Outcome::Unauthorized
             | Outcome::Unavailable => {}
         }
-    }
-
-    fn count_tokens(&self, target: &TargetCells) {
-        let Some(usage) = self.usage else { return };
-        target.tokens(TokenKind::Input, usage.input);
-        target.tokens(TokenKind::Output, usage.output);
-        target.tokens(TokenKind::Cached, usage.cached.unwrap_or(0));
-        target.tokens(TokenKind::CacheWrite, usage.cache_write.unwrap_or(0));
-        target.tokens(TokenKind::Reasoning, usage.reasoning.unwrap_or(0));
     }
 
     fn log(&mut self, outcome: Outcome, took: Duration, cost: Option<Cost>) {
