@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What is said: `Accepted`, `ResolvedRefs`, `Programmed` or `Ready`.
+    /// What is said: `Accepted`, `ResolvedRefs`, `Programmed` or `Ready`; of a route also `TargetsCapable`
+    /// and `Priced`, of a credential `CredentialsValid`, of an autoscaler `Active`.
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 316))]
     pub kind: String,

@@ -54,8 +54,10 @@ fn a_target_that_cannot_do_what_its_route_requires_is_taken_out_and_named() {
     assert_eq!(names(&compiled), ["deaf", "own"]);
     let report = compiled.reports.iter().find(|report| report.kind == "ModelRoute").unwrap();
     let told: Vec<_> = report.conditions().into_iter().filter(|told| !told.status).collect();
-    assert_eq!(told.len(), 1);
+    assert_eq!(told.len(), 2);
     assert_eq!((told[0].kind.as_str(), told[0].reason.as_str()), ("TargetsCapable", "Incapable"));
+    assert_eq!((told[1].kind.as_str(), told[1].reason.as_str()), ("Priced", "PriceUnknown"));
+    assert!(told[1].message.starts_with("target `own`: "), "{}", told[1].message);
     assert!(told[0].message.contains("`old`: model `gpt-4` has no Vision"), "{}", told[0].message);
     objects.credential(
         "openai",
@@ -66,9 +68,21 @@ fn a_target_that_cannot_do_what_its_route_requires_is_taken_out_and_named() {
 }
 
 #[test]
-fn the_price_of_a_model_that_nobody_knows_is_unknown() {
+fn the_price_of_a_model_that_nobody_knows_is_unknown_which_is_told_and_no_problem() {
     let mut objects = chat();
-    assert_eq!(objects.compile().table.routes()[0].targets[0].pricing, None);
+    let priced = |compiled: &Compiled| {
+        let report = compiled.reports.iter().find(|it| it.kind == "ModelRoute").unwrap();
+        let told = report.conditions().into_iter().find(|it| it.kind == ConditionType::Priced);
+        (told.unwrap().status, report.ready.unwrap().reason, render::exit_code(&compiled.reports))
+    };
+    let compiled = objects.compile();
+    assert_eq!(compiled.table.routes()[0].targets[0].pricing, None);
+    assert_eq!(priced(&compiled), (false, Reason::Ready, 0));
+    let text = render::text(&compiled.reports);
+    assert!(text.contains("  Priced=False (PriceUnknown)  target `"), "{text}");
+    let target = "name: t, credentialRef: { name: anthropic }, model: m, pricing: { input: '1', output: '2' }";
+    objects.route("chat", &format!("{{ models: [chat], targets: [{{ {target} }}] }}"));
+    assert_eq!(priced(&objects.compile()), (true, Reason::Ready, 0));
 }
 
 #[test]

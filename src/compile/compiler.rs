@@ -24,6 +24,7 @@ use super::{
     conflict::Names,
     consumer, credential,
     inherit::Inherited,
+    pricing,
     resolve::{Known, Offer},
     route,
     settle::{Settled, about, names_any, settle, states},
@@ -80,9 +81,10 @@ impl Compiler {
     pub fn inherit<'a>(
         &mut self,
         routes: impl IntoIterator<Item = &'a Arc<Route>>,
+        consumers: &Consumers,
         backends: Backends,
     ) {
-        self.inherited = Inherited::new(routes, backends);
+        self.inherited = Inherited::new(routes, consumers, backends);
     }
 
     /// The routes of the table, by name.
@@ -280,7 +282,8 @@ impl Compiler {
         self.any_consumer = !snapshot.consumers.is_empty();
         let gone = std::mem::take(&mut self.consumer_reports).into_keys();
         let reached = gone.chain(touched.consumers.iter().cloned()).collect();
-        let (consumers, reports) = consumer::all(snapshot, &mut self.last.consumers);
+        let (consumers, reports) =
+            consumer::all(snapshot, &mut self.last.consumers, &mut self.inherited);
         self.consumers = consumers;
         let named = |report: Report| Some((report.id.clone()?, report));
         self.consumer_reports = reports.into_iter().filter_map(named).collect();
@@ -432,7 +435,8 @@ impl Compiler {
             notes.iter().map(|(target, note)| format!("target `{target}`: {note}")).collect();
         let models = route.models.iter().map(ToString::to_string).collect();
         let report = about("ModelRoute", id, &held.source, problems, ready);
-        held.report = Report { targets, models, note: notes.join("; "), ..report };
+        let (unpriced, note) = (pricing::unknown(&route.targets), notes.join("; "));
+        held.report = Report { targets, models, unpriced, note, ..report };
         held.served = match held.served.take() {
             _ if route.models.is_empty() => None,
             Some(same) if *same == route => Some(same),

@@ -14,6 +14,7 @@ use secrecy::ExposeSecret;
 
 use super::{
     Snapshot,
+    inherit::Inherited,
     report::{Problem, Ready, Reason, Report},
     secret::{self, Place},
     settle::{Settled, about, settle},
@@ -32,6 +33,13 @@ struct Built {
     pub(super) places: Vec<usize>,
     /// Keys that it names.
     pub(super) total: usize,
+}
+
+impl Built {
+    fn published(consumer: &Consumer) -> Self {
+        let total = consumer.keys.len();
+        Self { consumer: consumer.clone(), places: (0..total).collect(), total }
+    }
 }
 
 /// Builds a consumer. A key that cannot be had is left out and told; the others are good.
@@ -139,15 +147,22 @@ pub(super) fn secrets(id: &ObjectId, spec: &ModelConsumerSpec) -> BTreeSet<Objec
 pub(super) fn all(
     snapshot: &Snapshot,
     last: &mut BTreeMap<ObjectId, Arc<ModelConsumerSpec>>,
+    inherited: &mut Inherited,
 ) -> (Consumers, Vec<Report>) {
     let mut reports = Vec::new();
     last.retain(|id, _| snapshot.consumers.contains_key(id));
+    inherited.retain_consumers(|id| snapshot.consumers.contains_key(id));
     let (mut all, mut created, mut told) = (Vec::new(), Vec::new(), Vec::new());
     let mut unknown = Vec::new();
     for (id, entry) in &snapshot.consumers {
         let Settled { built, problems, last_good } =
             settle(id, entry, last, |spec, problems| build(id, spec, snapshot, problems));
-        let Some((built, _)) = built else {
+        let built = built.map(|(built, _)| (built, last_good));
+        if let Some((_, false)) = built {
+            inherited.forget_consumer(id);
+        }
+        let published = || Some((Built::published(inherited.consumer(id)?), true));
+        let Some((built, last_good)) = built.or_else(published) else {
             let ready = Ready { status: false, reason: Reason::NotAccepted, usable: 0, total: 0 };
             reports.push(about("ModelConsumer", id, &entry.source, problems, ready));
             let (groups, keys) = (Vec::new(), Vec::new());

@@ -17,13 +17,14 @@ use crate::{
         AllowedNamespaces, CredentialRef, LabelExpression, LabelOperator, LabelSelector,
         NamespacesFrom,
     },
-    table::{Backend, Backends, Credential, ObjectId, Route, Target},
+    table::{Backend, Backends, Consumer, Consumers, Credential, ObjectId, Route, Target},
 };
 
-/// Routes and credentials by name.
+/// Routes, consumers and credentials by name.
 #[derive(Debug, Default)]
 pub(super) struct Inherited {
     routes: BTreeMap<ObjectId, Arc<Route>>,
+    consumers: BTreeMap<ObjectId, Arc<Consumer>>,
     credentials: BTreeMap<ObjectId, Arc<Credential>>,
     /// Pods too stay as they were: which Service they are of is not in the table.
     backends: Backends,
@@ -34,9 +35,13 @@ pub(super) struct Inherited {
 impl Inherited {
     pub(super) fn new<'a>(
         routes: impl IntoIterator<Item = &'a Arc<Route>>,
+        consumers: &Consumers,
         backends: Backends,
     ) -> Self {
-        let mut inherited = Self { backends, ..Self::default() };
+        // One without a key stands for one that was never good.
+        let good = consumers.all().iter().filter(|consumer| !consumer.keys.is_empty());
+        let consumers = good.map(|it| (it.id.clone(), Arc::clone(it))).collect();
+        let mut inherited = Self { consumers, backends, ..Self::default() };
         for route in routes {
             inherited.routes.insert(route.id.clone(), Arc::clone(route));
             for Target { credential, .. } in route.targets.iter().map(|target| &**target) {
@@ -59,6 +64,21 @@ impl Inherited {
     /// As [`Inherited::forget_credential`].
     pub(super) fn forget_route(&mut self, id: &ObjectId) {
         self.routes.remove(id);
+    }
+
+    /// As [`Inherited::forget_credential`].
+    pub(super) fn forget_consumer(&mut self, id: &ObjectId) {
+        self.consumers.remove(id);
+    }
+
+    /// Keeps the consumers that are still there.
+    pub(super) fn retain_consumers(&mut self, is_there: impl Fn(&ObjectId) -> bool) {
+        self.consumers.retain(|id, _| is_there(id));
+    }
+
+    /// A consumer as it was published.
+    pub(super) fn consumer(&self, id: &ObjectId) -> Option<&Consumer> {
+        Some(self.consumers.get(id)?)
     }
 
     /// The pods of a credential as they were published.
@@ -108,6 +128,8 @@ impl Inherited {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::SecretSlice;
+
     use super::{
         super::{Compiler, Entry, LastGood, Options, Reason, Snapshot, Source, Touched},
         *,
@@ -138,7 +160,8 @@ mod tests {
     /// A compiler that was started when this was published.
     fn restarted(published: &Compiler, snapshot: &Snapshot) -> Compiler {
         let mut compiler = Compiler::new(Options::default(), LastGood::default());
-        compiler.inherit(published.served(), published.backends().clone());
+        let (consumers, backends) = (published.consumers(), published.backends().clone());
+        compiler.inherit(published.served(), consumers, backends);
         compiler.update(snapshot, &Touched::everything(snapshot));
         compiler
     }
@@ -159,6 +182,37 @@ mod tests {
             let mut told = after.reports().filter_map(|report| Some(report.ready?.reason));
             assert!(told.any(|reason| reason == Reason::LastGood));
         }
+    }
+
+    #[test]
+    fn a_restart_after_a_bad_edit_of_a_consumer_locks_nobody_out() {
+        let consumer = |groups: &str| {
+            let key = "{ name: k, secretRef: { name: s, key: k } }";
+            entry(&format!("{{ groups: [{groups}], auth: {{ apiKeys: [{key}] }} }}"))
+        };
+        let mut snapshot = snapshot("OpenAI", GOOD);
+        let data = [("k".to_owned(), SecretSlice::from(b"sk-0123456789abcdef0123456789".to_vec()))];
+        snapshot.secrets.insert(id("s"), data.into());
+        snapshot.consumers.insert(id("app"), consumer("a"));
+        let empty = Compiler::new(Options::default(), LastGood::default());
+        let before = restarted(&empty, &snapshot);
+        assert_eq!(before.consumers().all()[0].keys.len(), 1);
+
+        snapshot.consumers.insert(id("app"), consumer("'two words'"));
+        let mut after = restarted(&before, &snapshot);
+        assert_eq!(after.consumers(), before.consumers());
+        let ready = after.consumer_report(&id("app")).unwrap().ready.unwrap();
+        assert_eq!((ready.status, ready.reason), (true, Reason::LastGood));
+
+        let touched = || Touched { consumers: [id("app")].into(), ..Touched::default() };
+        snapshot.consumers.insert(id("app"), consumer("b"));
+        after.update(&snapshot, &touched());
+        assert_eq!(&*after.consumers().all()[0].groups[0], "b");
+        snapshot.consumers.remove(&id("app"));
+        after.update(&snapshot, &touched());
+        snapshot.consumers.insert(id("app"), consumer("'two words'"));
+        after.update(&snapshot, &touched());
+        assert!(after.consumers().all().iter().all(|consumer| consumer.keys.is_empty()));
     }
 
     #[test]

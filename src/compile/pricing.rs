@@ -7,7 +7,7 @@ use super::report::Problem;
 use crate::{
     api::{AboveSpec, ModelSpec, PricingSpec},
     provider::{Above, Price, Pricing, Rate, Rates, catalogue::catalogue},
-    table::Credential,
+    table::{Credential, Target},
 };
 
 const WANTED: &str = "must be US dollars per million tokens from 0 to 1000000 with at most six decimals, such as 2.50";
@@ -24,6 +24,18 @@ pub(super) fn known(
         return read(spec, "", &mut Vec::new()).map(Arc::new);
     }
     catalogue().find(credential.provider.name, model)?.pricing.clone().map(Arc::new)
+}
+
+/// What is to be said of the targets whose price nobody knows.
+pub(super) fn unknown(targets: &[Arc<Target>]) -> Vec<String> {
+    let told = targets.iter().filter(|target| target.pricing.is_none()).map(|target| {
+        let Target { name, model, .. } = &**target;
+        format!(
+            "target `{name}`: what model `{model}` costs is unknown; give its `pricing`, here or in \
+             `models` of its credential"
+        )
+    });
+    told.collect()
 }
 
 /// Says what is wrong with the models of a credential.

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::{
-    report::{Condition, Problem, Report},
+    Source,
+    report::{Condition, ConditionType, Problem, Reason, Report},
     value::list,
 };
 
@@ -14,7 +15,8 @@ pub fn exit_code(reports: &[Report]) -> u8 {
     u8::from(reports.iter().any(|report| !report.problems.is_empty()))
 }
 
-/// Each problem with file, line and object, and a line that counts them.
+/// Each problem with file, line and object, and a line that counts them. A price that nobody knows is
+/// told and is no problem: what one runs oneself has none.
 ///
 /// ```text
 /// deploy/support.yaml:14  ModelRoute team-a/support
@@ -37,6 +39,14 @@ pub fn text(reports: &[Report]) -> String {
         }
         if report.last_good_serves() {
             put(&mut out, "  Its last good version serves.");
+        }
+        if heading.is_empty() && !report.unpriced.is_empty() {
+            let Source { file, line, .. } = &report.source;
+            put(&mut out, &format!("{file}:{line}  {}", report.title()));
+        }
+        for message in &report.unpriced {
+            let (kind, reason) = (ConditionType::Priced.as_str(), Reason::PriceUnknown.as_str());
+            put(&mut out, &format!("  {kind}=False ({reason})  {message}"));
         }
     }
     put(&mut out, &summary(reports));

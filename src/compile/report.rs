@@ -16,14 +16,17 @@ pub enum ConditionType {
     ResolvedRefs,
     /// Every target of a route can do what the route requires.
     TargetsCapable,
+    /// The price of every target of a route is known. Nothing is wrong with a route where it is not,
+    /// but its cost cannot be said.
+    Priced,
     /// It serves.
     Ready,
 }
 
 impl ConditionType {
     /// Every condition, in the order of a status.
-    pub const ALL: [Self; 4] =
-        [Self::Accepted, Self::ResolvedRefs, Self::TargetsCapable, Self::Ready];
+    pub const ALL: [Self; 5] =
+        [Self::Accepted, Self::ResolvedRefs, Self::TargetsCapable, Self::Priced, Self::Ready];
 
     /// The word in `status.conditions[].type`.
     pub const fn as_str(self) -> &'static str {
@@ -31,6 +34,7 @@ impl ConditionType {
             Self::Accepted => "Accepted",
             Self::ResolvedRefs => "ResolvedRefs",
             Self::TargetsCapable => "TargetsCapable",
+            Self::Priced => "Priced",
             Self::Ready => "Ready",
         }
     }
@@ -41,6 +45,7 @@ impl ConditionType {
             Self::Accepted => Reason::Accepted,
             Self::ResolvedRefs => Reason::ResolvedRefs,
             Self::TargetsCapable => Reason::TargetsCapable,
+            Self::Priced => Reason::Priced,
             Self::Ready => Reason::Ready,
         }
     }
@@ -102,6 +107,11 @@ pub enum Reason {
     /// A target's model is known to lack what the route requires.
     Incapable,
 
+    /// The price of every target is known.
+    Priced,
+    /// Nobody has said what a target's model costs.
+    PriceUnknown,
+
     /// All of it serves.
     Ready,
     /// It serves with fewer targets, keys or names than it asks for.
@@ -149,6 +159,8 @@ impl Reason {
             Self::VariableNotSet => "VariableNotSet",
             Self::TargetsCapable => "TargetsCapable",
             Self::Incapable => "Incapable",
+            Self::Priced => "Priced",
+            Self::PriceUnknown => "PriceUnknown",
             Self::Ready => "Ready",
             Self::Degraded => "Degraded",
             Self::LastGood => "LastGood",
@@ -187,6 +199,7 @@ impl Reason {
             | Self::SecretNotFound
             | Self::VariableNotSet => ConditionType::ResolvedRefs,
             Self::TargetsCapable | Self::Incapable => ConditionType::TargetsCapable,
+            Self::Priced | Self::PriceUnknown => ConditionType::Priced,
             Self::Ready
             | Self::Degraded
             | Self::LastGood
@@ -263,6 +276,8 @@ pub struct Report {
     pub targets: Vec<TargetState>,
     /// The names that a route really owns.
     pub models: Vec<String>,
+    /// What is to be said of targets of a route whose price nobody knows.
+    pub unpriced: Vec<String>,
     /// What else is to be said of how it serves.
     pub note: String,
     /// Whether it is somebody else's and was not looked into.
@@ -306,6 +321,7 @@ impl Report {
             ready: None,
             targets: Vec::new(),
             models: Vec::new(),
+            unpriced: Vec::new(),
             note: String::new(),
             left_alone: false,
         }
@@ -329,12 +345,16 @@ impl Report {
         let told = ConditionType::ALL.into_iter().filter(|kind| match kind {
             ConditionType::Accepted => true,
             ConditionType::ResolvedRefs | ConditionType::Ready => self.ready.is_some(),
-            ConditionType::TargetsCapable => !self.targets.is_empty(),
+            ConditionType::TargetsCapable | ConditionType::Priced => !self.targets.is_empty(),
         });
         told.map(|kind| self.condition(kind)).collect()
     }
 
     fn condition(&self, kind: ConditionType) -> Condition {
+        if kind == ConditionType::Priced && !self.unpriced.is_empty() {
+            let (reason, message) = (Reason::PriceUnknown, self.unpriced.join("; "));
+            return Condition { kind, status: false, reason, message };
+        }
         let problems = || self.problems.iter().filter(|found| found.reason.condition() == kind);
         let message = problems().map(|found| found.message.as_str()).collect::<Vec<_>>().join("; ");
         if let Some(Ready { status, reason, usable, total }) =

@@ -132,13 +132,22 @@ impl Publisher {
         .await
     }
 
-    /// Folds what has changed into a base, so that the next change is a small write again.
+    /// Folds what has changed into a base, so that the next change is a small write again, and so that
+    /// a key that was taken away is in no Secret any more: once for each of the two bases.
     ///
     /// # Errors
     /// As [`Publisher::publish`].
     pub async fn fold(&mut self, table: &Arc<Contents>, term: Term) -> Result<Stamp, Unpublished> {
+        let slot = |published: &Published| published.head.base.as_ref().map(|base| base.slot);
+        let begun = self.published().and_then(slot);
         self.steps(table, term, |published, table, last, token| match published {
-            Some(published) if published.wants_folding() => publish::fold(published, table, last),
+            // The other slot is named: this was done.
+            Some(published) if slot(published) != begun => {
+                publish::plan(Some(published), table, last, token)
+            }
+            Some(published) if published.wants_folding() || published.wants_rinsing() => {
+                publish::fold(published, table, last)
+            }
             Some(_) | None => publish::plan(published, table, last, token),
         })
         .await

@@ -172,17 +172,11 @@ impl Worker {
         let table = self.shared.table.load();
         let mut bound = self.bound.borrow_mut();
         if !Arc::ptr_eq(&bound.table, &table) {
+            // What ended with the old table is cleared up by whoever brought the new one: a request must
+            // not wait for it.
             *bound = Rc::new(Bound::new(Arc::clone(&table)));
-            self.forget(&table);
         }
         Rc::clone(&bound)
-    }
-
-    /// Lets the series of routes and targets that are gone end.
-    fn forget(&self, table: &Table) {
-        let live: std::collections::BTreeSet<(&str, &str)> =
-            table.routes().iter().map(|r| (&*r.id.namespace, &*r.id.name)).collect();
-        self.cells.retain(&|namespace, route| live.contains(&(namespace, route)));
     }
 
     /// What stands beside a route.

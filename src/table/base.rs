@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Backends, Consumer, Consumers, Credential, ObjectId, Route, Table,
+    Backends, Consumer, Consumers, Credential, Key, ObjectId, Route, Table,
     reference::{Credentials, resolving},
     wire::hex,
 };
@@ -129,6 +129,18 @@ impl Contents {
     pub fn of(table: &Table) -> Result<Self, Refused> {
         let contents = Self::of_routes(table.routes())?.with_consumers(table.consumers())?;
         Ok(contents.with_backends(table.backends().clone()))
+    }
+
+    /// Whether it holds a provider's key that `table` does not.
+    pub(super) fn has_keys_beyond(&self, table: &Self) -> bool {
+        self.credentials.iter().any(|(id, credential)| {
+            let other = table.credentials.get(id);
+            let same = other.is_some_and(|other| Arc::ptr_eq(other, credential));
+            let kept = |key: &Key| {
+                other.is_some_and(|other| other.keys.iter().any(|own| own.secret == key.secret))
+            };
+            !same && !credential.keys.iter().all(kept)
+        })
     }
 
     /// The same with these backends.

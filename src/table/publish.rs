@@ -35,6 +35,8 @@ pub struct Published {
     /// What its base and its overlay hold; `None` before the first base, and when the slot has
     /// something else in it, which only somebody else can have put there.
     pub tables: Option<Tables>,
+    /// Whether the slot that the head does not name holds keys that were taken away since.
+    spare_is_stale: bool,
 }
 
 /// A base and what it became.
@@ -71,7 +73,7 @@ impl Published {
     /// When the head cannot be read. A base that cannot be used is none.
     pub fn read<'a>(
         head: &[u8],
-        slot: impl FnOnce(Slot) -> Option<&'a [u8]>,
+        slot: impl Fn(Slot) -> Option<&'a [u8]>,
     ) -> Result<Self, Unreadable> {
         let (head, _) = Head::decode(head)?;
         let lies = head.base.as_ref().and_then(|base| slot(base.slot));
@@ -80,12 +82,26 @@ impl Published {
             let table = head.apply(&base, &hash).ok()?;
             Some(Tables { base: Arc::new(base), table: Arc::new(table) })
         });
-        Ok(Self { head, tables })
+        let spare = head.base.as_ref().and_then(|base| slot(base.slot.other()));
+        let stale = |tables: &Tables| {
+            let (spare, _) = Contents::decode(spare?).ok()?;
+            Some(spare.has_keys_beyond(&tables.table))
+        };
+        let spare_is_stale = tables.as_ref().and_then(stale).unwrap_or(false);
+        Ok(Self { head, tables, spare_is_stale })
     }
 
-    /// Whether the overlay should be folded when there is time.
+    /// Whether the overlay should be folded when there is time: it is large, or the base below it holds
+    /// a key that was taken away.
     pub fn wants_folding(&self) -> bool {
-        self.head.overlay.len() > FOLD_SOON
+        let stale = |tables: &Tables| tables.base.has_keys_beyond(&tables.table);
+        self.head.overlay.len() > FOLD_SOON || self.tables.as_ref().is_some_and(stale)
+    }
+
+    /// Whether the base should be written into the other slot, too, because that one holds a key that
+    /// was taken away. Not soon: a proxy may still start from a mounted copy that names it.
+    pub const fn wants_rinsing(&self) -> bool {
+        self.spare_is_stale
     }
 
     fn next_stamp(&self, last: Stamp) -> Result<Stamp, Refused> {
@@ -99,7 +115,8 @@ impl Published {
 
     /// The same table under the next stamp.
     fn claim(&self, stamp: Stamp) -> Self {
-        Self { head: Head { stamp, ..self.head.clone() }, tables: self.tables.clone() }
+        let (tables, spare_is_stale) = (self.tables.clone(), self.spare_is_stale);
+        Self { head: Head { stamp, ..self.head.clone() }, tables, spare_is_stale }
     }
 }
 
@@ -120,7 +137,7 @@ pub fn plan(
         let stamp = Stamp { revision: last.revision.saturating_add(1), ..last };
         let (token, overlay) = (token.clone(), Overlay::default());
         let head = Head { stamp, base: None, token, overlay };
-        return Ok(Plan::Head(Published { head, tables: None }));
+        return Ok(Plan::Head(Published { head, tables: None, spare_is_stale: false }));
     };
     let stamp = published.next_stamp(last)?;
     if let Some(Tables { base, table: before }) = &published.tables {
@@ -131,14 +148,15 @@ pub fn plan(
         if overlay.len() <= FOLD_NOW {
             let head = Head { stamp, overlay, ..published.head.clone() };
             let tables = Tables { base: Arc::clone(base), table: Arc::clone(table) };
-            return Ok(Plan::Head(Published { head, tables: Some(tables) }));
+            let spare_is_stale = published.spare_is_stale;
+            return Ok(Plan::Head(Published { head, tables: Some(tables), spare_is_stale }));
         }
     }
     fold(published, table, last)
 }
 
 /// The next step towards a base that holds all of `table`; to be taken when
-/// [`Published::wants_folding`] and nothing else is to do.
+/// [`Published::wants_folding`] or [`Published::wants_rinsing`], and nothing else is to do.
 ///
 /// # Errors
 /// As [`plan`].
@@ -156,5 +174,8 @@ pub fn fold(published: &Published, table: &Arc<Contents>, last: Stamp) -> Result
         overlay: Overlay::default(),
     };
     let tables = Tables { base: Arc::clone(table), table: Arc::clone(table) };
-    Ok(Plan::Flip { base, slot, next: Published { head, tables: Some(tables) } })
+    // What the head names now is the spare one then.
+    let spare_is_stale =
+        published.tables.as_ref().is_some_and(|tables| tables.base.has_keys_beyond(table));
+    Ok(Plan::Flip { base, slot, next: Published { head, tables: Some(tables), spare_is_stale } })
 }

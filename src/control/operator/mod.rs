@@ -6,6 +6,7 @@
 //!
 //! A process that does not lead does the same but the writing: it can take over at once.
 
+mod known;
 mod round;
 mod scopes;
 
@@ -26,7 +27,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use self::scopes::{of_kind, scopes};
+use self::{
+    known::{Known, known},
+    scopes::{of_kind, scopes},
+};
 use super::{
     acks::{Ack, Acks},
     autoscale,
@@ -45,7 +49,7 @@ use crate::{
     backoff::Backoff,
     compile::{Compiler, LastGood, Options},
     observe::{Waiting, operator::Operator as Meter},
-    table::{Backends, Contents, ObjectId, Route, Stamp, publish::Published},
+    table::{Contents, ObjectId, Stamp},
 };
 
 /// News that are taken in one go at most.
@@ -123,44 +127,6 @@ pub async fn run(
     }
 }
 
-/// What is in the published table.
-#[derive(Debug, Default)]
-struct Known {
-    table: Vec<Arc<Route>>,
-    backends: Backends,
-    routes: BTreeSet<ObjectId>,
-    credentials: BTreeSet<ObjectId>,
-    consumers: BTreeSet<ObjectId>,
-    namespaces: BTreeSet<ObjectId>,
-    /// Those objects with keys or pods.
-    guarded: BTreeSet<Key>,
-}
-
-fn known(published: &Published) -> Known {
-    let mut known = Known::default();
-    let Some(tables) = &published.tables else { return known };
-    let table = tables.table.table(0);
-    for consumer in table.consumers().all() {
-        known.consumers.insert(consumer.id.clone());
-        known.guarded.insert((Kind::ModelConsumer, consumer.id.clone()));
-    }
-    known.table = table.routes().to_vec();
-    known.backends = table.backends().clone();
-    for route in &known.table {
-        known.routes.insert(route.id.clone());
-        for target in &route.targets {
-            let credential = &target.credential;
-            known.credentials.insert(credential.id.clone());
-            if !credential.keys.is_empty() || credential.endpoint.service {
-                known.guarded.insert((Kind::ProviderCredential, credential.id.clone()));
-            }
-        }
-    }
-    let all = known.routes.iter().chain(&known.credentials).chain(&known.consumers);
-    known.namespaces = all.map(|id| ObjectId::new("", Arc::clone(&id.namespace))).collect();
-    known
-}
-
 struct Operator {
     client: Client,
     settings: Settings,
@@ -187,6 +153,8 @@ struct Operator {
     backoff: Backoff,
     retry: Option<Instant>,
     fold: Option<Instant>,
+    /// Since when something is to be folded.
+    fold_since: Option<Instant>,
     fleet_due: Option<Instant>,
     /// When the fleet was last another one.
     fleet_since: Instant,
@@ -232,7 +200,7 @@ impl Operator {
             Task(tokio::spawn(autoscale::run(config)).abort_handle())
         });
         let mut compiler = Compiler::new(settings.options, LastGood::default());
-        compiler.inherit(&published.table, published.backends.clone());
+        compiler.inherit(&published.table, &published.keys, published.backends.clone());
         let mut operator = Self {
             world: World {
                 index: Index::new(&scopes, published.guarded.clone()),
@@ -261,6 +229,7 @@ impl Operator {
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(5)),
             retry: None,
             fold: None,
+            fold_since: None,
             fleet_due: None,
             fleet_since: Instant::now(),
             acks,
@@ -444,5 +413,9 @@ async fn at(time: Option<Instant>) {
     }
 }
 
+#[cfg(test)]
+mod large;
+#[cfg(test)]
+mod rotation;
 #[cfg(test)]
 mod tests;

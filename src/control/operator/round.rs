@@ -20,11 +20,18 @@ use crate::{
         publish::Unpublished,
         status::World,
     },
-    table::{Contents, ObjectId, Stamp, base::Refused, publish::Published},
+    table::{Contents, ObjectId, Stamp, base::Refused},
 };
 
 /// How long there must be nothing to publish before the overlay is folded.
 const FOLD_PAUSE: Duration = Duration::from_secs(5);
+
+/// The same before a key that was taken away is taken out of the other base, too: longer than a kubelet
+/// takes to bring a mounted copy of the Secrets up to date.
+const RINSE_PAUSE: Duration = Duration::from_mins(2);
+
+/// How long folding may be put off by what is published meanwhile.
+const FOLD_PATIENCE: Duration = Duration::from_mins(5);
 
 impl Operator {
     /// Brings the table up to what is known.
@@ -121,6 +128,7 @@ impl Operator {
 
     pub(super) async fn fold(&mut self) {
         self.fold = None;
+        self.fold_since = None;
         let Some(term) = self.term.filter(|term| term.lasts(Instant::now())) else { return };
         let result = self.publisher.fold(&self.table, term).await;
         self.published(result);
@@ -136,8 +144,13 @@ impl Operator {
                 self.waiting = None;
                 self.set_too_large(false);
                 let published = self.publisher.published();
-                let folding = published.is_some_and(Published::wants_folding);
-                self.fold = folding.then(|| now + FOLD_PAUSE);
+                let pause = published.and_then(|published| {
+                    let rinse = published.wants_rinsing().then_some(RINSE_PAUSE);
+                    published.wants_folding().then_some(FOLD_PAUSE).or(rinse)
+                });
+                self.fold_since = pause.map(|_| self.fold_since.unwrap_or(now));
+                let latest = self.fold_since.map(|since| since + FOLD_PATIENCE);
+                self.fold = pause.map(|pause| now + pause).into_iter().chain(latest).min();
                 if let Some(published) = published {
                     let token = published.head.token.clone();
                     self.acks.want(Wanted { stamp, token });

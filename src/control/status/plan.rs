@@ -130,6 +130,8 @@ impl Facts<'_> {
             | Reason::NoUsableTarget
             | Reason::Paused
             | Reason::PortNotFound
+            | Reason::PriceUnknown
+            | Reason::Priced
             | Reason::Ready
             | Reason::RefNotPermitted
             | Reason::RefNotReadable
@@ -240,7 +242,9 @@ impl Facts<'_> {
         let accepted = of(ConditionType::Accepted);
         let resolved = of(ConditionType::ResolvedRefs);
         let capable = of(ConditionType::TargetsCapable);
-        [accepted, resolved, capable, Some(programmed), ready].into_iter().flatten().collect()
+        let priced = of(ConditionType::Priced);
+        let all = [accepted, resolved, capable, priced, Some(programmed), ready];
+        all.into_iter().flatten().collect()
     }
 
     fn condition(

@@ -19,20 +19,21 @@ use crate::{
     table::{
         Slot,
         head::{DATA_KEY, HEAD_SECRET},
+        publish::Published,
     },
 };
 
 const GROUP: &str = "/apis/trunkline.dev/v1alpha1/namespaces";
 
 /// One operator process.
-struct Process {
+pub(super) struct Process {
     task: JoinHandle<()>,
     stop: Option<oneshot::Sender<()>>,
-    readiness: Readiness,
-    metrics: Metrics,
+    pub(super) readiness: Readiness,
+    pub(super) metrics: Metrics,
 }
 
-fn start(fake: &Fake, identity: &str, admin_port: u16) -> Process {
+pub(super) fn start(fake: &Fake, identity: &str, admin_port: u16) -> Process {
     start_in(fake, None, identity, admin_port)
 }
 
@@ -60,14 +61,14 @@ fn start_in(fake: &Fake, watched: Option<&[&str]>, identity: &str, admin_port: u
 }
 
 impl Process {
-    async fn stop(mut self) {
+    pub(super) async fn stop(mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         self.task.await.unwrap();
     }
 }
 
 /// A cluster with one credential and its key.
-fn cluster() -> Fake {
+pub(super) fn cluster() -> Fake {
     let fake = Fake::default();
     fake.put("/api/v1/namespaces/team", json!({"metadata": {}}));
     secret(&fake, "one");
@@ -80,34 +81,37 @@ fn cluster() -> Fake {
     fake
 }
 
-fn secret(fake: &Fake, key: &str) {
+pub(super) fn secret(fake: &Fake, key: &str) {
     let data = json!({"k": STANDARD.encode(key)});
     fake.put("/api/v1/namespaces/team/secrets/key", json!({"metadata": {}, "data": data}));
 }
 
-fn route_path(name: &str) -> String {
+pub(super) fn route_path(name: &str) -> String {
     format!("{GROUP}/team/modelroutes/{name}")
 }
 
-fn route(fake: &Fake, name: &str, models: &[&str]) {
+pub(super) fn route(fake: &Fake, name: &str, models: &[&str]) {
     let target = json!({"name": "t", "credentialRef": {"name": "openai"}, "model": "m"});
     let spec = json!({"models": models, "targets": [target]});
     fake.put(&route_path(name), json!({"metadata": {}, "spec": spec}));
 }
 
+/// What a Secret of the table holds.
+pub(super) fn stored(fake: &Fake, name: &str, key: &str) -> Option<Vec<u8>> {
+    let secret = fake.get(&format!("/api/v1/namespaces/trunkline/secrets/{name}"))?;
+    Some(STANDARD.decode(secret["data"][key].as_str()?).unwrap())
+}
+
 /// What a proxy would read now.
 fn published(fake: &Fake) -> Option<Published> {
-    let data = |name: &str| {
-        let secret = fake.get(&format!("/api/v1/namespaces/trunkline/secrets/{name}"))?;
-        Some(STANDARD.decode(secret["data"][DATA_KEY].as_str()?).unwrap())
-    };
+    let data = |name: &str| stored(fake, name, DATA_KEY);
     let head = data(HEAD_SECRET)?;
     let slots: BTreeMap<_, _> =
         Slot::ALL.into_iter().filter_map(|slot| Some((slot, data(slot.secret())?))).collect();
     Some(Published::read(&head, |slot| slots.get(&slot).map(Vec::as_slice)).unwrap())
 }
 
-fn served(fake: &Fake) -> Vec<String> {
+pub(super) fn served(fake: &Fake) -> Vec<String> {
     let Some(Published { tables: Some(tables), .. }) = published(fake) else { return Vec::new() };
     let table = tables.table.table(0);
     let mut names: Vec<_> = table.routes().iter().map(|route| route.id.name.to_string()).collect();
@@ -115,18 +119,18 @@ fn served(fake: &Fake) -> Vec<String> {
     names
 }
 
-fn key(fake: &Fake) -> Option<String> {
+pub(super) fn key(fake: &Fake) -> Option<String> {
     let table = published(fake)?.tables?.table.table(0);
     let header =
         table.routes().first()?.targets.first()?.credential.keys.first()?.secret.header("");
     Some(header?.to_str().ok()?.to_owned())
 }
 
-fn is_write(seen: &Seen) -> bool {
+pub(super) fn is_write(seen: &Seen) -> bool {
     seen.method != Method::GET && !seen.path.contains("/leases")
 }
 
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut done: impl FnMut() -> bool) {
     for _ in 0..6000 {
         if done() {
             return;
@@ -136,7 +140,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
     panic!("never {what}");
 }
 
-fn condition(fake: &Fake, path: &str, kind: &str) -> String {
+pub(super) fn condition(fake: &Fake, path: &str, kind: &str) -> String {
     let object = fake.get(path).unwrap();
     let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
     let found = conditions.iter().find(|it| it["type"] == kind);
