@@ -28,7 +28,11 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
         metrics: plane.metrics.clone(),
         tables: plane.tables.clone(),
     };
+    // Before the first read, so that an edit right after it is an event. That read says better what is
+    // wrong with a path, so it comes before the question mark.
+    let changes = watch::watch(&args.path);
     source.reload().map_err(|error| format!("{}: {error}", args.path.display()))?;
+    let mut changes = changes.map_err(|error| format!("{}: {error}", args.path.display()))?;
     if args.sim {
         play(&SimArgs {
             openai: ([127, 0, 0, 1], 9101).into(),
@@ -42,7 +46,6 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let (client, admin) = ports.addresses()?;
     banner(args, &plane.tables.current(), client, admin);
     let running = plane.start(ports, &args.serve, Duration::ZERO, Internal::default())?;
-    let mut changes = watch::watch(&args.path)?;
     thread::Builder::new().name("reload".to_owned()).spawn(move || {
         while changes.wait() {
             if let Err(error) = source.reload() {
