@@ -18,6 +18,7 @@ mod cheapest;
 mod decision;
 mod outage;
 mod policies;
+mod policy;
 mod report;
 mod routes;
 mod scaling;

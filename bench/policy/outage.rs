@@ -4,13 +4,11 @@ use tokio::time::Instant;
 use trunkline::table::{Choosing, Hedge, Strategy};
 
 use super::{
-    policies::{LeastRequest, Oracle, Policy, RoundRobin, Served},
+    policies::{LeastRequest, Oracle, RoundRobin, Served, TARGETS},
+    policy::Policy,
     report::Report,
     world::{Play, Played, Sickness, play},
 };
-
-/// How many targets there are.
-pub const TARGETS: usize = 4;
 
 const MEDIANS: [f64; TARGETS] = [0.450, 0.500, 0.550, 0.900];
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=10;

@@ -8,42 +8,13 @@ use trunkline::{
     table::Choosing,
 };
 
-use super::{routes::Fresh, world::Attempt};
+use super::{
+    policy::{Attempt, Choice, Policy},
+    routes::Fresh,
+};
 
-/// A choice.
-#[derive(Clone, Copy, Debug)]
-pub struct Choice {
-    pub target: usize,
-    pub probe: bool,
-    pub patience: Option<Duration>,
-    pub hedge_after: Option<Duration>,
-}
-
-impl Choice {
-    fn of(target: usize) -> Self {
-        Self { target, probe: false, patience: None, hedge_after: None }
-    }
-}
-
-/// What the simulated world tells and asks.
-pub trait Policy {
-    /// Chooses a target that is not in `tried`; `sick` is for those that know.
-    fn choose(&mut self, tried: &[usize], sick: Option<usize>, now: Instant) -> Option<Choice>;
-    /// An attempt is sent.
-    fn sent(&mut self, _id: usize, _choice: Choice, _now: Instant) {}
-    /// Its first token has come.
-    fn answered(&mut self, _id: usize, _attempt: &Attempt, _now: Instant) {}
-    /// It has failed.
-    fn failed(&mut self, _id: usize, _attempt: &Attempt, _now: Instant) {}
-    /// Another attempt was faster.
-    fn abandoned(&mut self, _id: usize, _now: Instant) {}
-    /// Its answer is through.
-    fn finished(&mut self, _id: usize, _attempt: &Attempt, _now: Instant) {}
-    /// Whether a second target may be asked.
-    fn may_hedge(&mut self) -> bool {
-        false
-    }
-}
+/// How many targets there are.
+pub const TARGETS: usize = 4;
 
 /// The code that serves.
 pub struct Served {
@@ -156,8 +127,8 @@ impl Policy for Oracle {
 }
 
 fn rotate(next: &mut usize, usable: impl Fn(usize) -> bool) -> Option<Choice> {
-    let found = (0..super::outage::TARGETS).map(|step| *next + step);
-    let target = found.map(|at| at % super::outage::TARGETS).find(|target| usable(*target))?;
+    let found = (0..TARGETS).map(|step| *next + step);
+    let target = found.map(|at| at % TARGETS).find(|target| usable(*target))?;
     *next = target + 1;
     Some(Choice::of(target))
 }
@@ -175,7 +146,7 @@ pub struct LeastRequest {
 
 impl LeastRequest {
     pub fn new(eject: bool, seed: u64, now: Instant) -> Self {
-        let count = super::outage::TARGETS;
+        let count = TARGETS;
         Self {
             in_flight: vec![0; count],
             failures: vec![0; count],

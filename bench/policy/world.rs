@@ -10,7 +10,7 @@ use trunkline::{
 };
 
 use super::{
-    policies::{Choice, Policy},
+    policy::{Attempt, Choice, Policy},
     routes::FIRST_TOKEN,
 };
 
@@ -38,15 +38,6 @@ pub struct Play<'a> {
     pub length: f64,
     /// Which target is sick, how, from when to when.
     pub sick: (usize, Sickness, f64, f64),
-}
-
-/// One try.
-#[derive(Clone, Copy, Debug)]
-pub struct Attempt {
-    pub request: usize,
-    pub choice: Choice,
-    pub sent: Instant,
-    open: bool,
 }
 
 /// What became of a request.

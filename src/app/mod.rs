@@ -12,15 +12,16 @@ mod probe;
 mod proxy;
 mod run;
 mod sim;
+mod terminal;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::args::{Args, Command};
-
-/// Why a subcommand could not go on, for people.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+use self::{
+    args::{Args, Command},
+    terminal::{Failure, environment, say, say_error},
+};
 
 /// Reads the arguments and does what they say.
 pub fn main() -> ExitCode {
@@ -47,20 +48,4 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-#[expect(clippy::print_stdout, reason = "what a person or script asked for goes to stdout")]
-fn say(text: &str) {
-    println!("{text}");
-}
-
-#[expect(clippy::print_stderr, reason = "a failure to start is told before there is a log")]
-fn say_error(text: &str) {
-    eprintln!("{text}");
-}
-
-/// The environment, for keys that name a variable.
-#[expect(clippy::disallowed_methods, reason = "app/ is the one reader of the environment")]
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }

@@ -4,7 +4,11 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Reading, STABLE, SUDDEN, as_f64};
+use super::reading::Reading;
+
+/// What is smoothed over, and what a sudden rise is seen in.
+pub(super) const STABLE: Duration = Duration::from_mins(1);
+const SUDDEN: Duration = Duration::from_secs(6);
 
 /// The longest time that is looked back.
 const LONGEST: Duration = Duration::from_hours(1);
@@ -159,4 +163,9 @@ fn come(reading: &Reading) -> f64 {
 /// few seconds in which it was seen.
 fn since(jumped: Option<Instant>, now: Instant) -> Duration {
     jumped.map_or(STABLE, |at| (now.saturating_duration_since(at) + SUDDEN).min(STABLE))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count of requests")]
+const fn as_f64(count: u64) -> f64 {
+    count as f64
 }

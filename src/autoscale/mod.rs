@@ -35,6 +35,7 @@
 mod decision;
 pub mod fleet;
 mod history;
+mod reading;
 #[cfg(test)]
 mod tests;
 
@@ -42,15 +43,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::history::History;
+use self::history::{History, STABLE};
 pub use self::{
     decision::{Decision, Reason},
     fleet::Told,
+    reading::Reading,
 };
-
-/// What is smoothed over, and what a sudden rise is seen in.
-const STABLE: Duration = Duration::from_mins(1);
-const SUDDEN: Duration = Duration::from_secs(6);
 
 /// How old the last reading may be.
 const STALE: Duration = Duration::from_secs(30);
@@ -88,28 +86,6 @@ pub struct Policy {
     pub cold_start: Duration,
     /// How long fewer replicas must be wanted before there are fewer.
     pub calm: Duration,
-}
-
-/// What the proxies said, added up.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Reading {
-    /// Requests in flight.
-    pub in_flight: u64,
-    /// Requests that wait for a replica.
-    pub queued: u64,
-    /// Requests that arrived in each second since the last reading.
-    pub arrived: f64,
-    /// Requests that ended in each second since the last reading.
-    pub ended: f64,
-    /// Requests that another target served, in each second since the last reading, because no replica
-    /// had a place.
-    pub passed_over: f64,
-    /// The time in which 95 of 100 first tokens come, of the slowest proxy, and how many it has seen.
-    pub first_token: Option<(Duration, u32)>,
-    /// Proxies that answered.
-    pub answered: u32,
-    /// All proxies that there are.
-    pub proxies: u32,
 }
 
 /// The state of one autoscaler.
@@ -255,9 +231,4 @@ impl Scaler {
 fn replicas(demand: f64, per_replica: u32) -> u32 {
     // A mean that has all but died out is nobody.
     if demand < 0.01 { 0 } else { (demand / f64::from(per_replica.max(1))).ceil() as u32 }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a count of requests")]
-const fn as_f64(count: u64) -> f64 {
-    count as f64
 }

@@ -24,7 +24,7 @@
 mod ability;
 mod access;
 mod autoscaler;
-pub mod backend;
+mod backend;
 mod choosing;
 mod compiler;
 mod conflict;
@@ -32,6 +32,8 @@ mod consumer;
 mod credential;
 mod endpoint;
 mod inherit;
+mod last_good;
+mod options;
 mod pricing;
 pub mod render;
 pub mod report;
@@ -39,22 +41,26 @@ mod resolve;
 mod route;
 mod secret;
 mod settle;
+pub mod slice;
 pub mod snapshot;
+mod source;
 mod touched;
 pub mod value;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 pub use self::{
     autoscaler::autoscaler,
     compiler::Compiler,
+    last_good::LastGood,
+    options::Options,
     report::{Condition, ConditionType, Problem, Ready, Reason, Report, TargetState},
     settle::{named, service},
-    snapshot::{Entry, Snapshot, Source},
+    snapshot::{Entry, Snapshot},
+    source::Source,
     touched::{Reached, Touched},
 };
 use crate::{
-    api::{ModelConsumerSpec, ModelRouteSpec, ProviderCredentialSpec},
     provider::PROVIDERS,
     table::{ObjectId, Table},
 };
@@ -62,21 +68,6 @@ use crate::{
 /// The values that `spec.provider` may have, sorted.
 pub fn providers() -> Vec<&'static str> {
     PROVIDERS.iter().map(|row| row.name).collect()
-}
-
-/// What the process allows.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    /// Plain http, loopback and private addresses.
-    pub allow_private_endpoints: bool,
-}
-
-/// The last good version of each object that still exists.
-#[derive(Clone, Debug, Default)]
-pub struct LastGood {
-    routes: BTreeMap<ObjectId, Arc<ModelRouteSpec>>,
-    credentials: BTreeMap<ObjectId, Arc<ProviderCredentialSpec>>,
-    consumers: BTreeMap<ObjectId, Arc<ModelConsumerSpec>>,
 }
 
 /// The result.

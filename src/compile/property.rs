@@ -1,6 +1,6 @@
 //! Compiling after each of many changes gives what compiling everything gives.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use secrecy::SecretSlice;
@@ -157,11 +157,11 @@ fn make(edit: Edit, snapshot: &mut Snapshot, touched: &mut Touched) {
         }
         Edit::Service(id, ready) => {
             let slice = serde_json::json!({
-                "metadata": {"labels": {backend::SERVICE_LABEL: *id.name}}, "addressType": "IPv4",
+                "metadata": {"labels": {slice::SERVICE_LABEL: *id.name}}, "addressType": "IPv4",
                 "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": ready}}],
                 "ports": [{"name": "http", "port": 8000}],
             });
-            let slice = backend::Slice::of(&serde_json::from_value(slice).unwrap()).unwrap().1;
+            let slice = slice::Slice::of(&serde_json::from_value(slice).unwrap()).unwrap().1;
             snapshot.services.insert(id.clone(), [("slice".into(), slice)].into());
             touched.services.insert(id);
         }

@@ -4,7 +4,7 @@
 //! to exactly one condition, so a [`Problem`] needs no more than its reason to know what it makes
 //! false.
 
-use super::snapshot::Source;
+use super::source::Source;
 use crate::table::ObjectId;
 
 /// Which condition.

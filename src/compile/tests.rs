@@ -1,6 +1,8 @@
 //! What compile promises: the last good version serves, names have one owner, grants hold, keys stay
 //! hidden.
 
+use std::collections::BTreeMap;
+
 use secrecy::SecretString;
 
 use super::*;
@@ -379,11 +381,11 @@ const VLLM: &str = "{ provider: OpenAICompatible, auth: { none: {} }, endpoint: 
 fn pods(objects: &mut Objects, pods: &[(&str, bool)]) {
     let endpoint = |(address, ready): &(&str, bool)| serde_json::json!({"addresses": [address], "conditions": {"ready": ready}});
     let slice = serde_json::json!({
-        "metadata": {"labels": {backend::SERVICE_LABEL: "vllm"}}, "addressType": "IPv4",
+        "metadata": {"labels": {slice::SERVICE_LABEL: "vllm"}}, "addressType": "IPv4",
         "endpoints": pods.iter().map(endpoint).collect::<Vec<_>>(),
         "ports": [{"name": "http", "port": 8000}],
     });
-    let (_, slice) = backend::Slice::of(&serde_json::from_value(slice).unwrap()).unwrap();
+    let (_, slice) = slice::Slice::of(&serde_json::from_value(slice).unwrap()).unwrap();
     objects.snapshot.services.insert(id("vllm"), [("s".into(), slice)].into());
 }
 

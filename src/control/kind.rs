@@ -13,7 +13,7 @@ use kube::{
 
 use crate::{
     api::{ModelAutoscaler, ModelConsumer, ModelRoute, ProviderCredential},
-    compile::backend::SERVICE_LABEL,
+    compile::slice::SERVICE_LABEL,
     table::ObjectId,
 };
 

@@ -13,13 +13,13 @@ use secrecy::{SecretSlice, zeroize::Zeroize};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{kind::Kind, watch::Read};
+use super::kind::Kind;
 use crate::{
     api::{
         ModelAutoscalerSpec, ModelAutoscalerStatus, ModelConsumerSpec, ModelConsumerStatus,
         ModelRouteSpec, ModelRouteStatus, ProviderCredentialSpec, ProviderCredentialStatus,
     },
-    compile::{Entry, Problem, Source, backend::Slice},
+    compile::{Entry, Problem, Source, slice::Slice},
     table::ObjectId,
 };
 
@@ -79,6 +79,14 @@ pub(super) fn version(text: Option<&str>) -> Option<u64> {
 pub(super) fn id_of(object: &DynamicObject) -> Option<ObjectId> {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     Some(ObjectId::new(namespace, object.metadata.name.as_deref()?))
+}
+
+/// An object as it came from the API server.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) id: ObjectId,
+    pub(super) version: u64,
+    pub(super) object: Object,
 }
 
 /// Decodes one object. None without a name or a version, which no API server sends.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::{
-    compile::{Snapshot, Touched, backend::Slice},
+    compile::{Snapshot, Touched, slice::Slice},
     table::ObjectId,
 };
 

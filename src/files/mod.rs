@@ -28,7 +28,7 @@ use crate::{
     api::{API_VERSION, GROUP, ModelAutoscalerSpec, ModelConsumerSpec, ProviderCredentialSpec},
     compile::{
         Entry, Problem, Reason, Report, Snapshot, Source, autoscaler,
-        backend::{SERVICE_LABEL, Slice},
+        slice::{SERVICE_LABEL, Slice},
         value::suggestion,
     },
     table::ObjectId,

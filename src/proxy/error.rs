@@ -7,7 +7,7 @@
 
 use std::{borrow::Cow, fmt::Write, time::Duration};
 
-use super::{admit::bounded, relay::Broken, retry::Failure};
+use super::{admit::bounded, retry::Failure};
 use crate::{
     dialect::{ApiError, ErrorClass, ErrorKind, ProviderError, Refusal, RequestError, StreamError},
     observe::Outcome,
@@ -221,6 +221,15 @@ fn wait(failure: &Failure) -> Option<Duration> {
         | Failure::Tls
         | Failure::Truncated => None,
     }
+}
+
+/// Why an answer broke after bytes had gone out.
+#[derive(Debug)]
+pub enum Broken {
+    /// A time limit was reached.
+    Late,
+    /// The upstream failed, or wrote what nobody can read, or was cut.
+    Read(StreamError),
 }
 
 /// What ends a stream that broke after bytes had gone out.

@@ -21,7 +21,12 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::{error, feed::Feed, settle::Ledger, upstream::ResponseBody};
+use super::{
+    error::{self, Broken},
+    feed::Feed,
+    settle::Ledger,
+    upstream::ResponseBody,
+};
 use crate::{
     dialect::{StreamError, Upstream},
     observe::Outcome,
@@ -211,15 +216,6 @@ impl Relay {
             Way::Whole { codec, tail } => codec.0.usage(tail),
         }
     }
-}
-
-/// Why an answer broke after bytes had gone out.
-#[derive(Debug)]
-pub enum Broken {
-    /// A time limit was reached.
-    Late,
-    /// The upstream failed, or wrote what nobody can read, or was cut.
-    Read(StreamError),
 }
 
 /// The end of a whole document is missing: the connection must not end as if it were there.

@@ -19,189 +19,27 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::{
-    RouteKeys, Tried,
-    affinity::Belonging,
+    ask::{Ask, Targets},
     backend::Backend,
     breaker::Admit,
-    health::{Health, Lane, Reading},
+    health::{Health, Reading},
+    key::soonest,
+    keys::KeyState,
     needs::{self, Needs},
     pods,
     preference::of_caller,
     score::score,
-    soonest,
+    tried::Tried,
+    verdict::{Candidate, Considered, LeftOut, SloPart, Verdict},
     window::Limit,
 };
-use crate::{
-    provider::Capability,
-    table::{Preference, Route, Slo, Strategy, Target},
-};
-
-/// So many usual times late, all waiting requests together, and a target is silent.
-pub(super) const SILENT: f32 = 2.0;
+use crate::table::{Route, Slo, Strategy, Target};
 
 /// The share of first tokens that must come within the SLO.
 const SLO_SHARE: f32 = 0.9;
 
 /// What a target is believed to hold before it is known: so many first tokens of so many.
 const SLO_PRIOR: (f32, f32) = (19.0, 20.0);
-
-/// A route and what is known of its targets, in the order of `route.targets`.
-#[derive(Clone, Copy, Debug)]
-pub struct Targets<'a> {
-    /// The route.
-    pub route: &'a Route,
-    /// The states of each target's keys.
-    pub keys: &'a RouteKeys,
-    /// What is known of each target.
-    pub health: &'a [Arc<Health>],
-    /// The pods of each target whose credential names a Service.
-    pub backends: &'a [Option<Arc<Backend>>],
-}
-
-impl Targets<'_> {
-    /// The pods of a target whose credential names a Service.
-    pub(super) fn backend(&self, at: usize) -> Option<&Backend> {
-        self.backends.get(at)?.as_deref()
-    }
-}
-
-/// What a request is, as far as the choice is concerned.
-#[derive(Clone, Copy, Debug)]
-pub struct Ask {
-    /// Whether it is streamed.
-    pub lane: Lane,
-    /// Its input tokens, estimated.
-    pub input_tokens: u32,
-    /// The output tokens to expect.
-    pub output_tokens: u32,
-    /// What it needs of a model.
-    pub needs: Needs,
-    /// What matters most to the caller.
-    pub preference: Option<Preference>,
-    /// With what it belongs together, where the route minds.
-    pub belonging: Option<Belonging>,
-}
-
-/// A target as a request sees it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Candidate {
-    /// Which of `route.targets`.
-    pub at: usize,
-    /// What is known of it; `None` where nothing had to be known.
-    pub reading: Option<Reading>,
-    /// What the request would cost, in nano-dollars; `None` where no price is known.
-    pub cost: Option<u64>,
-    /// So many of a hundred answers are good; `None` where nobody says.
-    pub quality: Option<u32>,
-    /// Whether it may serve.
-    pub verdict: Verdict,
-}
-
-/// Whether a target may serve.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Verdict {
-    /// It may.
-    Eligible {
-        /// By the strategy; lower is better.
-        score: f32,
-        /// By speed and load alone, to decide between those that the strategy finds equal.
-        speed: f32,
-        /// Its weight, less while it comes back from a failure.
-        weight: f32,
-    },
-    /// It may not.
-    LeftOut(LeftOut),
-}
-
-/// Why a target may not serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeftOut {
-    /// Its breaker is open.
-    CircuitOpen {
-        /// When it is tried again.
-        until: Instant,
-    },
-    /// Its weight is 0.
-    Drained,
-    /// Its model does less of what was asked for than another one of its tier.
-    FallsShort,
-    /// A lower tier serves.
-    HigherTier,
-    /// Its model cannot do what the request needs.
-    Incapable(Capability),
-    /// All its keys rest.
-    KeysRest {
-        /// When the first of them is free.
-        until: Instant,
-    },
-    /// It misses the SLO, and another target does not.
-    MissesSlo(SloPart),
-    /// Every key was tried for this request.
-    NoKey,
-    /// No pod of its Service is ready.
-    NoPod,
-    /// It accepts and does not answer.
-    Silent,
-    /// It is far slower than the fastest.
-    Slow,
-    /// The request is longer than its model's context.
-    TooLong {
-        /// The request's tokens, estimated.
-        tokens: u64,
-        /// The tokens of the context.
-        context: u64,
-    },
-    /// It was tried for this request.
-    Tried,
-}
-
-/// A part of an SLO.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SloPart {
-    /// `slo.firstToken`.
-    FirstToken,
-    /// `slo.perOutputToken`.
-    PerOutputToken,
-    /// `slo.successPercent`.
-    Success,
-}
-
-impl SloPart {
-    /// Which part is given up first when no target holds all of them: a slow answer is still one.
-    pub const ORDER: [Self; 3] = [Self::PerOutputToken, Self::FirstToken, Self::Success];
-
-    /// Those that were given up, of those that are asked for.
-    pub fn given_up(slo: &Slo, relaxed: usize) -> impl Iterator<Item = Self> {
-        let given_up = Self::ORDER.into_iter().take(relaxed);
-        given_up.filter(|part| match part {
-            Self::FirstToken => slo.first_token.is_some(),
-            Self::PerOutputToken => slo.per_output_token.is_some(),
-            Self::Success => slo.success_per_10k.is_some(),
-        })
-    }
-
-    /// The name in the resource.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::FirstToken => "firstToken",
-            Self::PerOutputToken => "perOutputToken",
-            Self::Success => "successPercent",
-        }
-    }
-}
-
-/// Every target of a route as a request sees it.
-#[derive(Clone, Debug)]
-pub struct Considered {
-    /// In the order of `route.targets`.
-    pub candidates: SmallVec<[Candidate; 8]>,
-    /// How many of [`SloPart::ORDER`] were given up.
-    pub relaxed: usize,
-    /// The tier that serves; `None` when no target may.
-    pub tier: Option<u8>,
-    /// The expected first token of the fastest that may, in seconds, where one is known.
-    pub fastest: Option<f32>,
-}
 
 /// Filters and scores the targets of a route for a request.
 pub fn consider(targets: Targets<'_>, ask: &Ask, tried: &Tried, now: Instant) -> Considered {
@@ -247,30 +85,11 @@ pub fn consider(targets: Targets<'_>, ask: &Ask, tried: &Tried, now: Instant) ->
     found
 }
 
-impl Candidate {
-    pub(super) const fn is_eligible(&self) -> bool {
-        matches!(self.verdict, Verdict::Eligible { .. })
-    }
-
-    /// The requests in flight for its weight.
-    #[expect(clippy::cast_precision_loss, reason = "small counts")]
-    pub(super) fn busy(&self, weight: f32) -> f32 {
-        self.reading.map_or(0.0, |reading| reading.in_flight as f32) / weight
-    }
-
-    /// The expected time to the first token, in seconds, what is late taken into account.
-    pub(super) fn first_token(&self, unknown: f32) -> f32 {
-        let of =
-            |reading: Reading| reading.first_token.unwrap_or(unknown) * (1.0 + reading.overdue);
-        self.reading.map_or(unknown, of)
-    }
-}
-
 /// The filters that no strategy changes. Gives what is known, and the weight.
 fn hard(
     route: &Route,
     target: &Target,
-    keys: &[Arc<super::KeyState>],
+    keys: &[Arc<KeyState>],
     health: &Health,
     backend: Option<&Backend>,
     ask: &Ask,
@@ -302,7 +121,7 @@ fn hard(
     };
     let reading = health.read(ask.lane, ask.input_tokens, millis);
     // Of a backend its pods have been looked at one by one.
-    if backend.is_none() && reading.overdue > SILENT {
+    if backend.is_none() && reading.is_silent() {
         return Err(LeftOut::Silent);
     }
     #[expect(clippy::cast_precision_loss, reason = "at most 1000")]

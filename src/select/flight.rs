@@ -11,7 +11,8 @@ use super::{
     average::Pace,
     breaker::Phase,
     health::{Health, Lane, PRIOR_FIRST_TOKEN, TIME, Trust, thousands, tick},
-    pods::{NEVER, PickedPod},
+    pods::NEVER,
+    tried::PickedPod,
 };
 use crate::table::CircuitBreaker;
 

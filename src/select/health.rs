@@ -96,6 +96,16 @@ pub struct Reading {
     pub in_flight: u32,
 }
 
+/// So many usual times late, all waiting requests together, and a target is silent.
+const SILENT: f32 = 2.0;
+
+impl Reading {
+    /// Whether it accepts and does not answer.
+    pub(super) fn is_silent(&self) -> bool {
+        self.overdue > SILENT
+    }
+}
+
 impl Health {
     /// Nothing known.
     pub(super) fn new(origin: Instant) -> Self {

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use super::{
-    candidates::Targets,
+    ask::Targets,
     health::{Health, Lane},
 };
 use crate::table::Hedge;

@@ -12,14 +12,17 @@
 //! one more refusal.
 
 mod affinity;
+mod ask;
 mod average;
 mod backend;
+mod belonging;
 mod breaker;
 mod budget;
 mod candidates;
 mod flight;
 mod health;
 mod hedge;
+mod key;
 mod keys;
 mod needs;
 mod outstanding;
@@ -27,28 +30,38 @@ mod pods;
 mod preference;
 mod score;
 mod states;
+mod tried;
+mod verdict;
+mod weight;
 mod window;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 pub use self::{
-    affinity::{Belonging, Hold, Kept, hold, order},
+    affinity::{Hold, Kept, hold, order},
+    ask::{Ask, RouteKeys, Targets},
     backend::{Backend, Backends, Pod},
+    belonging::Belonging,
     budget::RetryBudget,
-    candidates::{Ask, Candidate, Considered, LeftOut, SloPart, Targets, Verdict, consider},
+    candidates::consider,
     flight::{Flight, Turn},
     health::{Health, Lane, Reading},
     hedge::{HedgeBudget, hedge_after},
     keys::{KeyState, KeyStates, Refusal, Standing},
     needs::{BYTES_A_TOKEN, Needs},
-    pods::PickedPod,
     preference::of_caller,
     states::{Healths, Load},
+    tried::{PickedKey, PickedPod, Tried},
+    verdict::{Candidate, Considered, LeftOut, SloPart, Verdict},
 };
-use crate::table::{Choosing, Strategy, Target};
+use self::{
+    key::{pick_key, picked, soonest},
+    weight::by_weight,
+};
+use crate::table::{Choosing, Strategy};
 
 /// How likely a request is to probe a slow target once that is due: with little traffic, one request
 /// of ten, not each of them.
@@ -57,9 +70,6 @@ const PROBES: f64 = 0.1;
 /// How much longer than the fastest a probe may take, and at least how long it may.
 const PATIENCE: f32 = 2.0;
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
-
-/// The keys of each target of a route, in the order of `route.targets`.
-pub type RouteKeys = [Arc<[Arc<KeyState>]>];
 
 /// A choice.
 #[derive(Clone, Debug)]
@@ -80,57 +90,6 @@ pub struct Pick {
     pub cost: Option<u64>,
     /// What became of the route's affinity; `None` where it has none.
     pub kept: Option<Kept>,
-}
-
-/// A chosen key.
-#[derive(Clone, Debug)]
-pub struct PickedKey {
-    /// Which of the credential's keys.
-    pub at: usize,
-    /// Whether it rests, and until when.
-    pub state: Arc<KeyState>,
-}
-
-/// What one request has tried in vain.
-#[derive(Clone, Debug, Default)]
-pub struct Tried {
-    targets: SmallVec<[usize; 4]>,
-    keys: SmallVec<[Arc<KeyState>; 2]>,
-    pods: SmallVec<[SocketAddr; 2]>,
-}
-
-impl Tried {
-    /// Leaves a target out of this request's further choices.
-    pub fn target(&mut self, target: usize) {
-        self.targets.push(target);
-    }
-
-    /// Leaves a key out of this request's further choices; its target keeps its other keys.
-    pub fn key(&mut self, key: &PickedKey) {
-        self.keys.push(Arc::clone(&key.state));
-    }
-
-    /// Leaves a pod out of this request's further choices; its target keeps its other pods.
-    pub fn pod(&mut self, pod: &PickedPod) {
-        self.pods.push(pod.address());
-    }
-
-    /// Whether nothing has failed yet.
-    fn is_empty(&self) -> bool {
-        self.targets.is_empty() && self.keys.is_empty() && self.pods.is_empty()
-    }
-
-    fn has_target(&self, target: usize) -> bool {
-        self.targets.contains(&target)
-    }
-
-    fn has_pod(&self, address: SocketAddr) -> bool {
-        self.pods.contains(&address)
-    }
-
-    fn has_key(&self, key: &Arc<KeyState>) -> bool {
-        self.keys.iter().any(|tried| Arc::ptr_eq(tried, key))
-    }
 }
 
 /// Chooses a target and a key; `None` when nothing is left to try.
@@ -336,79 +295,6 @@ fn last_resort(
         Some((until, target.tier, one.at, key))
     });
     rows.min().map(|(_, _, at, key)| (at, key))
-}
-
-/// When a target can be asked, and with which of its keys: now, or when the first of its keys has
-/// rested. `None` when no key is left for this request.
-fn soonest(
-    target: &Target,
-    states: &[Arc<KeyState>],
-    tried: &Tried,
-    now: Instant,
-) -> Option<(Instant, Option<usize>)> {
-    if target.credential.keys.is_empty() {
-        return Some((now, None));
-    }
-    let left = states.iter().enumerate().filter(|(_, state)| !tried.has_key(state));
-    left.map(|(at, state)| (state.rests_until().max(now), Some(at))).min()
-}
-
-/// Draws a key, or takes the one to which the request belongs; `None` only where the target needs none.
-///
-/// Another core may have let every key rest since the target was found usable. A request without its
-/// key would be worse than one with a resting key, so then the soonest serves.
-fn pick_key(
-    target: &Target,
-    states: &[Arc<KeyState>],
-    tried: &Tried,
-    belonging: Option<Belonging>,
-    now: Instant,
-    random: &mut dyn FnMut() -> f64,
-) -> Option<PickedKey> {
-    let rows = target.credential.keys.iter().zip(states).enumerate();
-    #[expect(clippy::cast_precision_loss, reason = "at most 1000")]
-    let usable = rows
-        .filter(|(_, (_, state))| !tried.has_key(state) && state.is_free(now))
-        .map(|(at, (key, _))| (at, key.weight as f32));
-    let name =
-        |at: usize| target.credential.keys.get(at).map_or(&[][..], |key| key.name.as_bytes());
-    let at = match belonging {
-        Some(belonging) => usable
-            .filter(|(_, weight)| *weight > 0.0)
-            .map(|(at, weight)| (belonging.rank(name(at), weight), at))
-            .max_by(|(a, _), (b, _)| a.total_cmp(b))
-            .map(|(_, at)| at),
-        None => by_weight(usable, random),
-    };
-    let at = at.or_else(|| soonest(target, states, tried, now)?.1);
-    picked(states, at)
-}
-
-fn picked(states: &[Arc<KeyState>], at: Option<usize>) -> Option<PickedKey> {
-    let at = at?;
-    Some(PickedKey { at, state: Arc::clone(states.get(at)?) })
-}
-
-/// Draws one of several by weight. They are walked twice rather than listed: for few it is cheaper.
-fn by_weight(
-    candidates: impl Iterator<Item = (usize, f32)> + Clone,
-    random: &mut dyn FnMut() -> f64,
-) -> Option<usize> {
-    let mut rest = candidates.clone();
-    let (first, _) = rest.next()?;
-    if rest.next().is_none() {
-        return Some(first);
-    }
-    let total: f64 = candidates.clone().map(|(_, weight)| f64::from(weight)).sum();
-    let mut left = random() * total;
-    for (at, weight) in candidates {
-        let weight = f64::from(weight);
-        if left < weight {
-            return Some(at);
-        }
-        left -= weight;
-    }
-    Some(first)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! never asked. Without others it is only less than was hoped for, and the loss is named: such a model
 //! serves when no better one of its tier can. What nobody knows of a model is taken as able.
 
-use super::{candidates::LeftOut, health::Health};
+use super::{health::Health, verdict::LeftOut};
 use crate::provider::{Ability, Capabilities};
 
 /// About how many bytes of a request make a token, the JSON around the text included, before any

@@ -4,17 +4,19 @@
 //! to do and whether it is well. Each has a breaker of its own; the target as a whole has none, since
 //! one ill pod must not take the others away.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::{
-    Tried,
-    affinity::{self, Belonging},
+    affinity,
+    ask::Ask,
     backend::{Backend, Pod},
+    belonging::Belonging,
     breaker::Admit,
-    candidates::{Ask, LeftOut, SILENT},
+    tried::{PickedPod, Tried},
+    verdict::LeftOut,
 };
 use crate::table::CircuitBreaker;
 
@@ -27,22 +29,6 @@ pub(super) const NEVER: CircuitBreaker = CircuitBreaker {
     max_cooldown: std::time::Duration::from_secs(5),
     ramp_up: std::time::Duration::ZERO,
 };
-
-/// A chosen pod.
-#[derive(Clone, Debug)]
-pub struct PickedPod {
-    /// The pod.
-    pub pod: Arc<Pod>,
-    /// Whether it is to show that it has recovered.
-    pub probe: bool,
-}
-
-impl PickedPod {
-    /// Where it is.
-    pub fn address(&self) -> SocketAddr {
-        self.pod.address
-    }
-}
 
 /// How a pod stands with a request.
 enum Standing {
@@ -65,7 +51,7 @@ fn standing(pod: &Pod, ask: &Ask, policy: &CircuitBreaker, now: Instant) -> Stan
         Admit::Until(until) => return Standing::Failing(health.instant(until)),
     };
     let reading = health.read(ask.lane, ask.input_tokens, millis);
-    if reading.overdue > SILENT {
+    if reading.is_silent() {
         return Standing::Silent;
     }
     #[expect(clippy::cast_precision_loss, reason = "small counts")]
@@ -175,7 +161,7 @@ fn less_busy<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{net::SocketAddr, time::Duration};
 
     use super::{
         super::{Flight, Lane, backend::Backends, needs::Needs},

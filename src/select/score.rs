@@ -6,8 +6,8 @@
 use smallvec::SmallVec;
 
 use super::{
-    candidates::{Candidate, Considered, LeftOut, Verdict},
     health::PRIOR_FIRST_TOKEN,
+    verdict::{Candidate, Considered, LeftOut, Verdict},
 };
 use crate::table::{Shares, Strategy};
 

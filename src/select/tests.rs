@@ -10,7 +10,7 @@ use crate::{
     provider::{self, Capability},
     table::{
         Access, Choosing, Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId,
-        Overrides, Route, Secret, Table, Timeouts,
+        Overrides, Route, Secret, Table, Target, Timeouts,
     },
 };
 

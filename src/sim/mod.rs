@@ -13,6 +13,7 @@ mod anthropic;
 mod behaviour;
 mod body;
 mod config;
+mod exchange;
 mod gemini;
 mod headers;
 mod image;
@@ -20,6 +21,7 @@ mod journal;
 mod limits;
 mod mint;
 mod openai;
+mod provider;
 mod read;
 mod schema;
 mod server;
@@ -27,105 +29,21 @@ mod shape;
 
 use std::time::Duration;
 
-use http::HeaderMap;
-use serde::Deserialize;
 use serde_json::Value;
 
 use self::{
     answer::{Answer, Asked},
+    exchange::{Event, Inbound, Refused},
     mint::{Signer, dice},
 };
 pub use self::{
     config::{Config, Invalid},
     journal::Journal,
+    provider::Provider,
     server::{Simulator, serve},
 };
 
-/// Whose API is played.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub enum Provider {
-    /// Anthropic's `POST /v1/messages`.
-    Anthropic,
-    /// Gemini's `generateContent` and `streamGenerateContent`.
-    Gemini,
-    /// OpenAI's `POST /v1/chat/completions`.
-    #[serde(rename = "OpenAI")]
-    OpenAi,
-}
-
-/// A refusal: status and body as the provider writes them.
-#[derive(Debug)]
-struct Refused {
-    status: u16,
-    body: Value,
-}
-
-/// What arrived.
-#[derive(Debug)]
-struct Inbound<'a> {
-    method: &'a str,
-    path: &'a str,
-    headers: &'a HeaderMap,
-    /// The API key, wherever this provider's clients put it.
-    key: Option<&'a str>,
-    /// None where the body is no JSON.
-    body: Option<&'a Value>,
-    config: &'a Config,
-    signer: Signer,
-}
-
-impl Inbound<'_> {
-    fn header(&self, name: &str) -> Option<&str> {
-        header(self.headers, name)
-    }
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-/// One event of a stream, as it is on the wire.
-#[derive(Debug, PartialEq, Eq)]
-struct Event {
-    text: String,
-    /// Whether it brings a token: faults count these, and waits lie between them.
-    token: bool,
-}
-
-impl Event {
-    fn frame(text: String) -> Self {
-        Self { text, token: false }
-    }
-
-    fn token(text: String) -> Self {
-        Self { text, token: true }
-    }
-}
-
 impl Provider {
-    /// A word for logs and listings.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Anthropic => "anthropic",
-            Self::Gemini => "gemini",
-            Self::OpenAi => "openai",
-        }
-    }
-
-    /// The API key of a request.
-    fn key<'a>(self, headers: &'a HeaderMap, query: Option<&'a str>) -> Option<&'a str> {
-        let bearer =
-            header(headers, "authorization").and_then(|value| value.strip_prefix("Bearer "));
-        let key = match self {
-            Self::Anthropic => header(headers, "x-api-key").or(bearer),
-            Self::OpenAi => bearer,
-            Self::Gemini => header(headers, "x-goog-api-key").or_else(|| {
-                query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("key="))
-            }),
-        };
-        key.filter(|key| !key.is_empty())
-    }
-
     fn listing(self, path: &str) -> Option<Value> {
         match (self, path) {
             (Self::Anthropic, "/v1/models") => Some(anthropic::listing()),

@@ -44,6 +44,13 @@ impl Which {
     }
 }
 
+/// What a watch, a look or a folder found.
+#[derive(Debug)]
+pub(super) enum News {
+    Found(Which, Vec<u8>),
+    Gone(Which),
+}
+
 /// A table to be used.
 #[derive(Clone, Debug)]
 pub struct Version {

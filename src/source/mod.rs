@@ -25,7 +25,7 @@ use tokio::{
 };
 
 pub use self::live::Version;
-use self::live::{Live, Seen, Which};
+use self::live::{Live, News, Seen, Which};
 use crate::observe::source::{Source as Meter, TableRejection};
 
 /// How often the head is read without being asked for, before chance.
@@ -58,13 +58,6 @@ pub enum StartError {
     /// No thread or no runtime.
     #[error("no thread for the table's source")]
     Thread(#[from] io::Error),
-}
-
-/// What a watch, a look or a folder found.
-#[derive(Debug)]
-enum News {
-    Found(Which, Vec<u8>),
-    Gone(Which),
 }
 
 /// Brings tables to `take`, each higher than the one before, for as long as the process lives.

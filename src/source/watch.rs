@@ -15,7 +15,7 @@ use kube::{
 };
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{News, live::Which};
+use super::live::{News, Which};
 use crate::{
     backoff::Backoff,
     observe::{operator::WatchRestart, source::Watch as Meter},

@@ -11,7 +11,7 @@ use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{Credential, ObjectId};
+use super::{credential::Credential, id::ObjectId};
 
 /// Credentials by name.
 pub type Credentials = BTreeMap<ObjectId, Arc<Credential>>;

@@ -12,6 +12,7 @@ use super::{
     publish::{Plan, plan},
     *,
 };
+use crate::{dialect::Traits, provider::Ability};
 
 const FRESH: Stamp = Stamp { epoch: 1, revision: 0 };
 

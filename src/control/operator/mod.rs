@@ -9,6 +9,7 @@
 mod known;
 mod round;
 mod scopes;
+mod settings;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,6 +28,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+pub use self::settings::Settings;
 use self::{
     known::{Known, known},
     scopes::{of_kind, scopes},
@@ -47,7 +49,7 @@ use super::{
 };
 use crate::{
     backoff::Backoff,
-    compile::{Compiler, LastGood, Options},
+    compile::{Compiler, LastGood},
     observe::{Waiting, operator::Operator as Meter},
     table::{Contents, ObjectId, Stamp},
 };
@@ -57,27 +59,6 @@ const AT_ONCE: usize = 1024;
 
 /// How long a change of the fleet waits for the next one: a rollout changes it many times.
 const FLEET_PAUSE: Duration = Duration::from_secs(2);
-
-/// What an operator is told at its start.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Where the table's Secrets, the lease and the proxies are.
-    pub namespace: String,
-    /// The namespaces whose objects count; all when none is named.
-    pub watched: Option<BTreeSet<String>>,
-    /// The labels of the proxies, as `kubectl -l` takes them.
-    pub proxies: String,
-    /// The proxies' admin port.
-    pub admin_port: u16,
-    /// What endpoints may be.
-    pub options: Options,
-    /// The name of this process.
-    pub identity: String,
-    /// Whether `ModelAutoscaler`s are looked at.
-    pub autoscale: bool,
-    /// For the token of a first head.
-    pub random: [u8; 32],
-}
 
 /// Runs until `stop`. `waiting` is let go when everything is known and, if this process leads,
 /// published.

@@ -23,11 +23,11 @@ use kube::{
 };
 use tokio::{sync::mpsc, time::timeout};
 
-pub(super) use self::seen::Read;
+pub use self::seen::Change;
 use self::seen::{Listed, Seen, Verdict};
 use super::{
     kind::Scope,
-    object::{self, Object, version},
+    object::{self, version},
 };
 use crate::{
     backoff::Backoff,
@@ -52,15 +52,6 @@ const MOST_FAILURES: u32 = 5;
 
 /// How many missing objects are asked for by name before a list is believed.
 const PROBES: usize = 8;
-
-/// One thing that changed.
-#[derive(Debug)]
-pub enum Change {
-    /// The object is there, as it is here.
-    Applied(ObjectId, Object),
-    /// The object is gone.
-    Deleted(ObjectId),
-}
 
 /// What a watch has to tell.
 #[derive(Debug)]

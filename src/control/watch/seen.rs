@@ -7,15 +7,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Change;
-use crate::{control::object::Object, table::ObjectId};
+use crate::{
+    control::object::{Object, Read},
+    table::ObjectId,
+};
 
-/// An object as it came from the API server.
+/// One thing that changed.
 #[derive(Debug)]
-pub(in crate::control) struct Read {
-    pub(in crate::control) id: ObjectId,
-    pub(in crate::control) version: u64,
-    pub(in crate::control) object: Object,
+pub enum Change {
+    /// The object is there, as it is here.
+    Applied(ObjectId, Object),
+    /// The object is gone.
+    Deleted(ObjectId),
 }
 
 /// A complete list.

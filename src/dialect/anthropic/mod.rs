@@ -29,10 +29,6 @@ use super::{
     ProviderError, Refusal, RequestError, StreamError, Target, Upstream, Usage, View, Watch,
 };
 
-/// The name of the tool that stands in for a JSON schema on models that enforce none. Its calls are
-/// the text of the answer; no client ever sees them as calls.
-const JSON_TOOL: &str = "trunkline_json_output";
-
 /// The dialect.
 #[derive(Clone, Copy, Debug)]
 pub struct Messages;

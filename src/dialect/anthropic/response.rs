@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
 use super::{
-    JSON_TOOL, error, events, marks, stream,
-    wire::{self, Block, StopDetails, WireUsage},
+    error, events, marks, stream,
+    wire::{self, Block, JSON_TOOL, StopDetails, WireUsage},
 };
 use crate::dialect::{
     ChatResponse, StreamError, Usage, View,

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    JSON_TOOL, error,
-    wire::{self, Block, StopDetails, WireUsage, text_or_null},
+    error,
+    wire::{self, Block, JSON_TOOL, StopDetails, WireUsage, text_or_null},
 };
 use crate::dialect::{
     Decode, Delta, Dialect, StreamError, Usage,

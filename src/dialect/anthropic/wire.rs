@@ -12,6 +12,10 @@ use serde_json::{json, value::RawValue};
 
 use crate::dialect::{ServiceTier, Usage, chat::Finish};
 
+/// The name of the tool that stands in for a JSON schema on models that enforce none. Its calls are
+/// the text of the answer; no client ever sees them as calls.
+pub(super) const JSON_TOOL: &str = "trunkline_json_output";
+
 /// Token counts as Anthropic writes them. In `message_delta` only `output_tokens` is certain.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]

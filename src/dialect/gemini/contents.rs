@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{read::MINTED, write::note};
+use super::read::MINTED;
 use crate::dialect::{
     ChatRequest, Dialect, Loss, Refusal, Target,
     chat::{Message, Part, Role, Source, ToolCall, ToolResult},
@@ -251,4 +251,11 @@ fn media_type(url: &str) -> Option<&'static str> {
         "webp" => "image/webp",
         _ => return None,
     })
+}
+
+/// Names a loss once, however many parts it befalls.
+pub(super) fn note(losses: &mut Vec<Loss>, loss: Loss) {
+    if !losses.contains(&loss) {
+        losses.push(loss);
+    }
 }

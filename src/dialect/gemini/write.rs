@@ -4,7 +4,10 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::{contents, schema};
+use super::{
+    contents::{self, note},
+    schema,
+};
 use crate::dialect::{
     ChatRequest, Encoded, Loss, Refusal, Target,
     chat::{Effort, OutputFormat, Reasoning, Tool, ToolChoice},
@@ -274,11 +277,4 @@ fn level(asked: &Reasoning, losses: &mut Vec<Loss>) -> Option<&'static str> {
         Effort::Medium => "MEDIUM",
         Effort::High | Effort::XHigh | Effort::Max => "HIGH",
     })
-}
-
-/// Names a loss once, however many parts it befalls.
-pub(super) fn note(losses: &mut Vec<Loss>, loss: Loss) {
-    if !losses.contains(&loss) {
-        losses.push(loss);
-    }
 }

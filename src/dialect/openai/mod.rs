@@ -4,6 +4,7 @@
 //! themselves compatible really send, which is read tolerantly and never written.
 
 mod error;
+mod fields;
 pub mod marks;
 mod messages;
 mod parts;

@@ -4,7 +4,7 @@ use std::fmt::Arguments;
 
 use serde_json::{Map, Value};
 
-use super::messages::Fields;
+use super::fields::Fields;
 use crate::dialect::{
     RequestError,
     chat::{Part, Source},

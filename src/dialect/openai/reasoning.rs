@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use super::messages::Fields;
+use super::fields::Fields;
 use crate::dialect::{
     Dialect,
     chat::{Part, ReasoningPart, Signature},

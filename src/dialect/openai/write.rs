@@ -129,7 +129,7 @@ impl Writer {
         self.put("tool_choice", choice);
     }
 
-    /// A server without schemas gets the schema as words ([`schema_note`]) and is held to JSON.
+    /// A server without schemas gets the schema as words (`write_messages` says them) and is held to JSON.
     fn output(&mut self, output: &OutputFormat, traits: &Traits) {
         let format = match output {
             OutputFormat::Text => Value::Null,
@@ -183,17 +183,6 @@ fn effort(reasoning: &Reasoning) -> Option<Effort> {
             _ => Effort::High,
         })
     })
-}
-
-/// The words that stand in for a schema where the target has none.
-pub(super) fn schema_note(output: &OutputFormat, traits: &Traits) -> Option<String> {
-    match output {
-        OutputFormat::JsonSchema { schema, .. } if !traits.json_schema => Some(format!(
-            "Answer with one JSON object that matches this JSON Schema, and with nothing else:\n\
-             {schema}"
-        )),
-        OutputFormat::JsonSchema { .. } | OutputFormat::JsonObject | OutputFormat::Text => None,
-    }
 }
 
 /// Whether OpenAI can hold the model to a tool's parameters.

@@ -5,10 +5,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::write::schema_note;
 use crate::dialect::{
     ChatRequest, Loss, Refusal,
-    chat::{Message, Part, Role, Source, ToolResult},
+    chat::{Message, OutputFormat, Part, Role, Source, ToolResult},
     traits::Traits,
 };
 
@@ -201,6 +200,17 @@ fn simplest(mut content: Vec<Value>) -> Value {
         return text.take();
     }
     Value::Array(content)
+}
+
+/// The words that stand in for a schema where the target has none.
+fn schema_note(output: &OutputFormat, traits: &Traits) -> Option<String> {
+    match output {
+        OutputFormat::JsonSchema { schema, .. } if !traits.json_schema => Some(format!(
+            "Answer with one JSON object that matches this JSON Schema, and with nothing else:\n\
+             {schema}"
+        )),
+        OutputFormat::JsonSchema { .. } | OutputFormat::JsonObject | OutputFormat::Text => None,
+    }
 }
 
 #[cfg(test)]

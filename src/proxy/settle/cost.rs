@@ -3,45 +3,12 @@
 
 use std::sync::Arc;
 
-use super::Ledger;
+use super::{Ledger, end::End};
 use crate::{
-    observe::{CostKind, Outcome, TargetCells, TokenKind, Unpriced, Waste},
+    observe::{CostKind, TargetCells, TokenKind, Unpriced, Waste},
     provider::Cost,
     table::Target,
 };
-
-/// How the answer of an open attempt ended.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum End {
-    /// The client has all of it.
-    Whole,
-    /// The client did not wait for the end.
-    Left,
-    /// There was no end.
-    Broken,
-}
-
-impl End {
-    pub(super) const fn of(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Ok => Self::Whole,
-            Outcome::ClientClosed => Self::Left,
-            Outcome::ClientError
-            | Outcome::Forbidden
-            | Outcome::Internal
-            | Outcome::NotFound
-            | Outcome::Overloaded
-            | Outcome::RateLimited
-            | Outcome::Refused
-            | Outcome::Timeout
-            | Outcome::TooLarge
-            | Outcome::Truncated
-            | Outcome::Unauthorized
-            | Outcome::Unavailable
-            | Outcome::UpstreamError => Self::Broken,
-        }
-    }
-}
 
 impl Ledger {
     /// What the open attempt costs, as far as its usage and its prices are known.

@@ -6,13 +6,14 @@
 //! twice or not at all.
 
 mod cost;
+mod end;
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use self::cost::End;
+use self::end::End;
 use super::{
     facts::Chat,
     state::{RouteHandles, Worker},

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 
-use super::http2::Place;
+use super::place::Place;
 
 /// A body in pieces, sent without joining them. Its size is known, so `content-length` is sent.
 pub struct RequestBody {

@@ -15,32 +15,47 @@ use tokio_rustls::TlsConnector;
 
 use super::{
     error::SendError,
-    http1, http2,
-    origin::{Opened, Origin},
+    http1::{self, Idle},
+    http2,
+    site::Site,
 };
 use crate::{
     proxy::socket,
     table::address::{is_pod, is_public},
 };
 
-/// Opens a connection before the deadline.
+/// A new connection.
+#[derive(Debug)]
+pub(super) enum Opened {
+    Http1(http1::Connection),
+    Http2(http2::Shared),
+}
+
+/// Opens a connection before the deadline. One that takes one request at a time will wait in `idle`
+/// for its next one.
 pub(super) async fn connect(
-    origin: &Rc<Origin>,
+    site: &Site,
+    idle: &Rc<Idle>,
     now: u64,
     deadline: Instant,
 ) -> Result<Opened, SendError> {
-    timeout_at(deadline, open(origin, now, deadline))
+    timeout_at(deadline, open(site, idle, now, deadline))
         .await
         .map_err(|_elapsed| SendError::ConnectTimeout)?
 }
 
-async fn open(origin: &Rc<Origin>, now: u64, deadline: Instant) -> Result<Opened, SendError> {
-    let addresses = resolve(origin).await?;
+async fn open(
+    site: &Site,
+    idle: &Rc<Idle>,
+    now: u64,
+    deadline: Instant,
+) -> Result<Opened, SendError> {
+    let addresses = resolve(site).await?;
     let stream = dial(&addresses, deadline).await?;
-    match &origin.tls {
-        None => http1::handshake(TokioIo::new(stream), origin).await.map(Opened::Http1),
+    match &site.tls {
+        None => http1::handshake(TokioIo::new(stream), idle).await.map(Opened::Http1),
         // Boxed: the state of a TLS handshake is several kilobytes, and plain text has none.
-        Some((config, name)) => Box::pin(secure(stream, config, name, origin, now)).await,
+        Some((config, name)) => Box::pin(secure(stream, config, name, idle, now)).await,
     }
 }
 
@@ -49,7 +64,7 @@ async fn secure(
     stream: TcpStream,
     config: &Arc<ClientConfig>,
     name: &ServerName<'static>,
-    origin: &Rc<Origin>,
+    idle: &Rc<Idle>,
     now: u64,
 ) -> Result<Opened, SendError> {
     let stream = TlsConnector::from(Arc::clone(config))
@@ -61,23 +76,23 @@ async fn secure(
     if http2 {
         http2::handshake(io, now).await.map(Opened::Http2)
     } else {
-        http1::handshake(io, origin).await.map(Opened::Http1)
+        http1::handshake(io, idle).await.map(Opened::Http1)
     }
 }
 
 /// The addresses of the endpoint. One that is private spoils all: a name with both kinds is no
 /// provider's. A Service is not looked up: the pod was chosen, and its address is judged again.
-async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, SendError> {
-    if origin.endpoint.service {
-        let pod = origin.pod.ok_or(SendError::Resolve)?;
-        let allowed = is_pod(pod.ip()) || (origin.allow_private && pod.ip().is_loopback());
+async fn resolve(site: &Site) -> Result<Vec<SocketAddr>, SendError> {
+    if site.endpoint.service {
+        let pod = site.pod.ok_or(SendError::Resolve)?;
+        let allowed = is_pod(pod.ip()) || (site.allow_private && pod.ip().is_loopback());
         return if allowed { Ok(vec![pod]) } else { Err(SendError::Private) };
     }
-    let addresses: Vec<_> = lookup_host((&*origin.endpoint.host, origin.endpoint.port))
+    let addresses: Vec<_> = lookup_host((&*site.endpoint.host, site.endpoint.port))
         .await
         .map_err(|_unknown| SendError::Resolve)?
         .collect();
-    if !origin.allow_private && !addresses.iter().all(|address| is_public(address.ip())) {
+    if !site.allow_private && !addresses.iter().all(|address| is_public(address.ip())) {
         return Err(SendError::Private);
     }
     Ok(addresses)

@@ -6,7 +6,7 @@
 //! is always ready.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::{Future, poll_fn},
     pin::pin,
     rc::{Rc, Weak},
@@ -18,7 +18,7 @@ use hyper::{
 };
 use tokio::task::spawn_local;
 
-use super::{body::RequestBody, error::SendError, origin::Origin};
+use super::{body::RequestBody, error::SendError};
 
 /// The largest head of a response: status line and headers. Real ones are 1 to 3 KB.
 const MOST_HEAD_BYTES: usize = 64 << 10;
@@ -35,17 +35,64 @@ pub(super) struct Connection {
     home: Rc<Home>,
 }
 
-/// The way of a connection back to its origin.
+/// The connections to one place that wait for a request.
+#[derive(Debug)]
+pub(super) struct Idle {
+    /// Each with the time since when; used last, taken first, so that the rest grows old.
+    connections: RefCell<Vec<(Connection, u64)>>,
+    most: usize,
+    /// The pool's clock.
+    now: Rc<Cell<u64>>,
+}
+
+impl Idle {
+    /// None yet, and so many at most.
+    pub(super) const fn new(most: usize, now: Rc<Cell<u64>>) -> Self {
+        Self { connections: RefCell::new(Vec::new()), most, now }
+    }
+
+    /// One that was open when it was last looked at.
+    pub(super) fn take(&self) -> Option<Connection> {
+        let mut connections = self.connections.borrow_mut();
+        loop {
+            let (connection, _) = connections.pop()?;
+            if !connection.sender.is_closed() {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Takes one back whose answer has been read.
+    fn put_back(&self, connection: Connection) {
+        let mut connections = self.connections.borrow_mut();
+        if connections.len() < self.most {
+            connections.push((connection, self.now.get()));
+        }
+    }
+
+    /// Closes those that have not been used since `before`.
+    pub(super) fn sweep(&self, before: u64) {
+        let mut connections = self.connections.borrow_mut();
+        connections.retain(|(one, since)| *since > before && !one.sender.is_closed());
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.connections.borrow().len()
+    }
+}
+
+/// The way of a connection back to where it waits.
 #[derive(Debug)]
 struct Home {
     /// Gone when the pool is.
-    origin: Weak<Origin>,
+    idle: Weak<Idle>,
     /// The sending side, while the answer is being read.
     busy: RefCell<Option<SendRequest<RequestBody>>>,
 }
 
 /// Makes a stream an HTTP/1.1 connection and starts its driver.
-pub(super) async fn handshake<T>(io: T, origin: &Rc<Origin>) -> Result<Connection, SendError>
+pub(super) async fn handshake<T>(io: T, idle: &Rc<Idle>) -> Result<Connection, SendError>
 where
     T: Read + Write + Unpin + 'static,
 {
@@ -56,7 +103,7 @@ where
         .handshake(io)
         .await
         .map_err(|error| SendError::of(&error))?;
-    let home = Rc::new(Home { origin: Rc::downgrade(origin), busy: RefCell::new(None) });
+    let home = Rc::new(Home { idle: Rc::downgrade(idle), busy: RefCell::new(None) });
     let returns = Rc::clone(&home);
     spawn_local(async move {
         let mut driver = pin!(driver);
@@ -91,9 +138,9 @@ impl Home {
             return;
         }
         if let Some(sender) = busy.take()
-            && let Some(origin) = self.origin.upgrade()
+            && let Some(idle) = self.idle.upgrade()
         {
-            origin.put_back(Connection { sender, home: Rc::clone(self) });
+            idle.put_back(Connection { sender, home: Rc::clone(self) });
         }
     }
 }

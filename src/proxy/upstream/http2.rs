@@ -20,7 +20,12 @@ use hyper::{
 use hyper_util::rt::TokioTimer;
 use tokio::task::spawn_local;
 
-use super::{body::RequestBody, error::SendError, origin::Turn};
+use super::{
+    body::RequestBody,
+    error::SendError,
+    place::{Place, Taken},
+    turn::Turn,
+};
 
 /// The most requests on one connection, whatever the provider allows: a lost packet delays all of
 /// them, and a lost connection loses all of them.
@@ -51,7 +56,7 @@ pub(super) struct Shared {
 
 #[derive(Debug)]
 struct Places {
-    taken: Cell<usize>,
+    taken: Taken,
     /// How many there are: one, until the provider has said how many it allows.
     most: Cell<usize>,
     /// Held until then, so that those who wait for this connection do not open others.
@@ -94,16 +99,6 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Settling {
     }
 }
 
-/// A place on a connection; dropping it frees the place.
-#[derive(Debug)]
-pub(super) struct Place(Rc<Places>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.taken.set(self.0.taken.get().saturating_sub(1));
-    }
-}
-
 /// One request's hold on a shared connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -117,7 +112,7 @@ where
     T: Read + Write + Unpin + 'static,
 {
     let places = Rc::new(Places {
-        taken: Cell::new(0),
+        taken: Taken::default(),
         most: Cell::new(1),
         turn: RefCell::default(),
         driver: RefCell::default(),
@@ -152,13 +147,11 @@ where
 impl Shared {
     /// A place, if one is free.
     pub(super) fn take(&self, now: u64) -> Option<Connection> {
-        let taken = self.places.taken.get();
-        if taken >= self.places.most.get() {
+        if self.places.taken.count() >= self.places.most.get() {
             return None;
         }
-        self.places.taken.set(taken + 1);
         self.used.set(now);
-        Some(Connection { sender: self.sender.clone(), place: Place(Rc::clone(&self.places)) })
+        Some(Connection { sender: self.sender.clone(), place: self.places.taken.place() })
     }
 
     /// Keeps the turn until the provider has said how many requests it allows.
@@ -172,6 +165,6 @@ impl Shared {
 
     /// Whether no request is on it.
     pub(super) fn is_free(&self) -> bool {
-        self.places.taken.get() == 0
+        self.places.taken.count() == 0
     }
 }

@@ -13,7 +13,10 @@ mod error;
 mod http1;
 mod http2;
 mod origin;
+mod place;
+mod site;
 mod tls;
+mod turn;
 
 use std::{
     cell::{Cell, RefCell},
@@ -29,11 +32,14 @@ use rustc_hash::{FxHashMap, FxHasher};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::{task::spawn_local, time::Instant};
 
-use self::origin::{Connection, Origin};
 pub use self::{
     body::{RequestBody, ResponseBody},
     error::SendError,
     tls::load_roots,
+};
+use self::{
+    origin::{Connection, Origin},
+    site::Site,
 };
 use crate::table::Endpoint;
 
@@ -106,7 +112,7 @@ impl Pool {
     ) -> Result<Response<ResponseBody>, SendError> {
         let origin = self.0.origin(endpoint, pod)?;
         if let Some(open) = origin.take() {
-            match send(open, &origin, request).await {
+            match send(open, &origin.site, request).await {
                 Ok(response) => return Ok(response),
                 Err(Unsent { request: Some(unseen), .. }) => request = *unseen,
                 Err(Unsent { request: None, error }) => return Err(error),
@@ -115,7 +121,7 @@ impl Pool {
         self.sweep_from_now_on();
         // Boxed: rare, and large next to everything else that a stream holds.
         let fresh = Box::pin(origin.open(Instant::now() + connect)).await?;
-        send(fresh, &origin, request).await.map_err(|unsent| unsent.error)
+        send(fresh, &origin.site, request).await.map_err(|unsent| unsent.error)
     }
 
     /// Idle HTTP/1.1 connections, for tests and metrics.
@@ -158,7 +164,7 @@ impl Inner {
         let mut origins = self.origins.borrow_mut();
         let place = place_of(endpoint, pod);
         let known = origins.get(&place).into_iter().flatten();
-        if let Some(origin) = known.into_iter().find(|origin| origin.serves(endpoint, pod)) {
+        if let Some(origin) = known.into_iter().find(|origin| origin.site.serves(endpoint, pod)) {
             return Ok(Rc::clone(origin));
         }
         let tls = match (endpoint.tls, &endpoint.ca) {
@@ -166,10 +172,10 @@ impl Inner {
             (true, None) => Some((self.usual.clone()?, tls::name_of(endpoint)?)),
             (true, Some(bundle)) => {
                 // Sessions are resumed across the hosts that trust the same bundle.
-                let same = origins
-                    .values()
-                    .flatten()
-                    .find(|other| other.endpoint.tls && other.endpoint.ca.as_ref() == Some(bundle));
+                let same =
+                    origins.values().flatten().map(|other| &other.site).find(|other| {
+                        other.endpoint.tls && other.endpoint.ca.as_ref() == Some(bundle)
+                    });
                 let config = match same.and_then(|other| other.tls.as_ref()) {
                     Some((config, _)) => Arc::clone(config),
                     None => tls::config_of(bundle)?,
@@ -178,8 +184,8 @@ impl Inner {
             }
         };
         let PoolConfig { allow_private, most_idle, .. } = self.config;
-        let now = Rc::clone(&self.now);
-        let origin = Rc::new(Origin::new(endpoint, pod, tls, allow_private, most_idle, now)?);
+        let site = Site::new(endpoint, pod, tls, allow_private)?;
+        let origin = Rc::new(Origin::new(site, most_idle, Rc::clone(&self.now)));
         origins.entry(place).or_default().push(Rc::clone(&origin));
         Ok(origin)
     }
@@ -225,10 +231,10 @@ struct Unsent {
 
 async fn send(
     connection: Connection,
-    origin: &Origin,
+    site: &Site,
     mut request: Request<RequestBody>,
 ) -> Result<Response<ResponseBody>, Unsent> {
-    address(origin, &mut request, matches!(connection, Connection::Http2(_)));
+    address(site, &mut request, matches!(connection, Connection::Http2(_)));
     let unsent = match connection {
         Connection::Http1(mut connection) => {
             match connection.sender.try_send_request(request).await {
@@ -255,7 +261,7 @@ async fn send(
 }
 
 /// Puts the endpoint's name where the protocol has it, once, and nothing else about the framing.
-fn address<B>(origin: &Origin, request: &mut Request<B>, http2: bool) {
+fn address<B>(site: &Site, request: &mut Request<B>, http2: bool) {
     let headers = request.headers_mut();
     headers.remove(header::TRANSFER_ENCODING);
     headers.remove(header::CONTENT_LENGTH);
@@ -264,12 +270,12 @@ fn address<B>(origin: &Origin, request: &mut Request<B>, http2: bool) {
         headers.remove(header::CONNECTION);
         let mut parts = uri::Parts::default();
         parts.scheme = Some(uri::Scheme::HTTPS);
-        parts.authority = Some(origin.authority.clone());
+        parts.authority = Some(site.authority.clone());
         parts.path_and_query = Some(path_of(request.uri()));
         // Cannot fail: all three parts are there.
         *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
     } else {
-        headers.insert(header::HOST, origin.host.clone());
+        headers.insert(header::HOST, site.host.clone());
         if request.uri().authority().is_some() {
             *request.uri_mut() = Uri::from(path_of(request.uri()));
         }

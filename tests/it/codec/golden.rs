@@ -9,10 +9,9 @@ use trunkline::{
     dialect::{Api, Client, Dialect, Loss, LossKind, Target, sse},
     provider::models,
     proxy::{
-        error::{NoAnswer, Said, Tried, of_broken, of_no_answer},
+        error::{Broken, NoAnswer, Said, Tried, of_broken, of_no_answer},
         feed::Feed,
         outbound::in_own_words,
-        relay::Broken,
         retry::Failure,
     },
 };

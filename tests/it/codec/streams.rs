@@ -7,7 +7,10 @@ use bytes::Bytes;
 use proptest::{prelude::*, sample::Index};
 use trunkline::{
     dialect::{Api, Dialect, StreamError, sse},
-    proxy::{error::of_broken, feed::Feed, relay::Broken},
+    proxy::{
+        error::{Broken, of_broken},
+        feed::Feed,
+    },
 };
 
 use super::{fixtures, view};

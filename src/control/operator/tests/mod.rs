@@ -14,6 +14,7 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use super::*;
 use crate::{
+    compile::Options,
     control::fake::{Fake, Fault, Seen},
     observe::{Metrics, Readiness},
     table::{

@@ -10,7 +10,10 @@
 use rustc_hash::FxHashMap;
 use serde_json::{Map, Value};
 
-use super::{decode::lose, fields::Fields, sources};
+use super::{
+    fields::{Fields, lose},
+    sources,
+};
 use crate::dialect::{
     RequestError,
     anthropic::marks,
@@ -119,7 +122,8 @@ impl<'r> Conversation<'r> {
             }
             ("tool_result", Role::User) => parts.push(self.tool_result(&mut fields)?),
             ("image" | "document" | "search_result", Role::User) => {
-                sources::medium(self, &kind, &mut fields, parts)?;
+                let mut inner = |content, role, path: &str| self.content(content, role, path);
+                sources::medium(&kind, &mut fields, parts, &mut inner)?;
             }
             ("thinking" | "redacted_thinking", Role::Assistant) => {
                 parts.push(thinking(&kind, &mut fields)?);

@@ -8,7 +8,10 @@
 
 use serde_json::{Map, Value};
 
-use super::{blocks::Conversation, fields::Fields};
+use super::{
+    blocks::Conversation,
+    fields::{Fields, lose},
+};
 use crate::dialect::{
     ChatRequest, RequestError,
     chat::{Effort, Message, OutputFormat, Reasoning, Role, Tool, ToolChoice},
@@ -244,14 +247,6 @@ fn user(
     let user = metadata.string("user_id")?;
     lose(rest, "metadata", metadata);
     Ok(user)
-}
-
-/// Notes what is left of an object as lost. `cache_control` stands in many places and is one thing.
-pub(super) fn lose(rest: &mut Map<String, Value>, what: &str, fields: Fields) {
-    for (key, value) in fields.rest() {
-        let name = if key == "cache_control" { key } else { format!("{what}.{key}") };
-        rest.entry(name).or_insert(value);
-    }
 }
 
 #[cfg(test)]

@@ -108,3 +108,11 @@ impl Fields {
         self.map.into_iter().filter(|(_, value)| !value.is_null())
     }
 }
+
+/// Notes what is left of an object as lost. `cache_control` stands in many places and is one thing.
+pub(super) fn lose(rest: &mut Map<String, Value>, what: &str, fields: Fields) {
+    for (key, value) in fields.rest() {
+        let name = if key == "cache_control" { key } else { format!("{what}.{key}") };
+        rest.entry(name).or_insert(value);
+    }
+}

@@ -3,18 +3,23 @@
 //! What another dialect has no word for is said in words: a document's context is a text before it,
 //! a search result is a text under its title.
 
-use super::{blocks::Conversation, fields::Fields};
+use serde_json::Value;
+
+use super::fields::Fields;
 use crate::dialect::{
     RequestError,
     chat::{Part, Role, Source},
 };
 
+/// Reads the content inside a document: text or blocks, of a role, at a path.
+type Inner<'a> = dyn FnMut(Value, Role, &str) -> Result<Vec<Part>, RequestError> + 'a;
+
 /// Reads a picture, a document or a search result.
 pub(super) fn medium(
-    conversation: &mut Conversation<'_>,
     kind: &str,
     fields: &mut Fields,
     parts: &mut Vec<Part>,
+    inner: &mut Inner<'_>,
 ) -> Result<(), RequestError> {
     match kind {
         "image" => {
@@ -27,7 +32,7 @@ pub(super) fn medium(
             }
             let name = fields.string("title")?;
             let mut source = fields.required_object("source")?;
-            let (source, pictures) = document_source(conversation, &mut source)?;
+            let (source, pictures) = document_source(&mut source, inner)?;
             parts.push(Part::File { name, source });
             parts.extend(pictures);
         }
@@ -38,7 +43,7 @@ pub(super) fn medium(
             let path = fields.at("content");
             let content = fields.take("content").unwrap_or_default();
             parts.push(Part::Text(format!("{title}\n{source}")));
-            parts.extend(conversation.content(content, Role::System, &path)?);
+            parts.extend(inner(content, Role::System, &path)?);
         }
     }
     Ok(())
@@ -46,8 +51,8 @@ pub(super) fn medium(
 
 /// A document's source, and the pictures that stood between its texts.
 fn document_source(
-    conversation: &mut Conversation<'_>,
     source: &mut Fields,
+    inner: &mut Inner<'_>,
 ) -> Result<(Source, Vec<Part>), RequestError> {
     let source = match source.required_string("type")?.as_str() {
         "base64" => Source::Base64 {
@@ -61,7 +66,7 @@ fn document_source(
             let path = source.at("content");
             let content = source.take("content").unwrap_or_default();
             let (mut texts, mut pictures) = (Vec::new(), Vec::new());
-            for part in conversation.content(content, Role::User, &path)? {
+            for part in inner(content, Role::User, &path)? {
                 if let Part::Text(text) = part { texts.push(text) } else { pictures.push(part) }
             }
             return Ok((Source::Text(texts.join("\n")), pictures));

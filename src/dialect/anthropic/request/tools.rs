@@ -20,7 +20,7 @@ use super::{
 };
 use crate::dialect::{
     ChatRequest, Loss, Refusal, Traits,
-    anthropic::JSON_TOOL,
+    anthropic::wire::JSON_TOOL,
     chat::{OutputFormat, Part, Tool, ToolChoice},
 };
 

@@ -1,12 +1,16 @@
 //! Holds the rule of `ARCHITECTURE.md`: who may name whom, and that every file says what it is.
 //!
-//! One package has no boundary that the compiler checks between its modules, so this test is it. It
-//! reads text: `super::super::api` and names inside macros escape it.
+//! One package has no boundary that the compiler checks between its modules, so this test is it.
+
+mod graph;
 
 use std::{
+    fmt::Write,
     fs,
     path::{Path, PathBuf},
 };
+
+use graph::Graph;
 
 /// A room, the rooms that it may name, and the crates that it must not.
 const RULES: &[(&str, &[&str], &[&str])] = &[
@@ -17,7 +21,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["api", "autoscale", "table", "dialect", "provider", "words"],
         &["hyper", "tokio"],
     ),
-    ("control", &["api", "autoscale", "compile", "table", "observe"], &[]),
+    ("control", &["api", "autoscale", "backoff", "compile", "table", "observe"], &[]),
     ("dialect", &[], &["kube", "hyper", "tokio"]),
     ("files", &["api", "compile", "table", "observe"], &["hyper"]),
     ("observe", &["words"], &["kube"]),
@@ -25,7 +29,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("proxy", &["table", "dialect", "provider", "select", "observe"], &["kube"]),
     ("select", &["table", "provider", "dialect"], &["kube", "hyper"]),
     ("sim", &[], &["kube"]),
-    ("source", &["table", "observe"], &[]),
+    ("source", &["backoff", "table", "observe"], &[]),
     ("table", &["dialect", "provider"], &["kube", "hyper", "tokio"]),
 ];
 
@@ -56,43 +60,45 @@ fn production(text: &str) -> &str {
     at.and_then(|at| text.get(..at)).unwrap_or(text)
 }
 
-/// A file without its tests and comments.
-fn code(path: &Path) -> String {
-    let text = fs::read_to_string(path).expect("a source file");
-    let lines = production(&text).lines().map(|line| line.split("//").next().unwrap_or_default());
-    lines.collect::<Vec<_>>().join("\n")
-}
-
 #[test]
 fn rooms_name_only_what_their_row_allows() {
+    let graph = Graph::read(&src());
     let mut wrong = Vec::new();
     for (room, allowed, banned) in RULES {
-        for file in sources(&src().join(room)) {
-            if file.ends_with("select/tests.rs") {
-                continue;
-            }
-            let code = code(&file).replace(['\n', ' '], "");
-            for (other, ..) in RULES {
-                let direct = code.contains(&format!("crate::{other}::"));
-                let group =
-                    code.split("usecrate::{").nth(1).and_then(|rest| rest.split(';').next());
-                let grouped = group.is_some_and(|group| {
-                    group.starts_with(&format!("{other}::"))
-                        || group.contains(&format!("}},{other}::"))
-                        || group.contains(&format!(",{other}::"))
-                });
-                if other != room && !allowed.contains(other) && (direct || grouped) {
-                    wrong.push(format!("{}: `{room}` must not name `{other}`", file.display()));
+        for file in graph.files().filter(|file| file.first().is_some_and(|first| first == room)) {
+            for (other, names) in graph.named_by(file) {
+                let other = other.first().map_or("", String::as_str);
+                if other != *room && !allowed.contains(&other) {
+                    wrong.push(format!(
+                        "{}: `{room}` must not name `{other}`: {names:?}",
+                        file.join("/")
+                    ));
                 }
             }
-            for name in *banned {
-                if code.contains(&format!("use{name}::")) {
-                    wrong.push(format!("{}: `{room}` must not use `{name}`", file.display()));
-                }
+            for name in banned.iter().filter(|name| graph.uses(file, name)) {
+                wrong.push(format!("{}: `{room}` must not use `{name}`", file.join("/")));
             }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_files_name_each_other() {
+    let graph = Graph::read(&src());
+    let mut wrong = String::new();
+    for circle in graph.circles() {
+        wrong.push_str("a circle:\n");
+        for file in &circle {
+            for (other, names) in
+                graph.named_by(file).iter().filter(|(other, _)| circle.contains(*other))
+            {
+                let (file, other) = (file.join("/"), other.join("/"));
+                let _written = writeln!(wrong, "  {file} -> {other}: {names:?}");
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
 }
 
 #[test]

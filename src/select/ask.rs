@@ -1,0 +1,52 @@
+//! What a choice is made among, and for what.
+
+use std::sync::Arc;
+
+use super::{
+    backend::Backend,
+    belonging::Belonging,
+    health::{Health, Lane},
+    keys::KeyState,
+    needs::Needs,
+};
+use crate::table::{Preference, Route};
+
+/// The keys of each target of a route, in the order of `route.targets`.
+pub type RouteKeys = [Arc<[Arc<KeyState>]>];
+
+/// A route and what is known of its targets, in the order of `route.targets`.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets<'a> {
+    /// The route.
+    pub route: &'a Route,
+    /// The states of each target's keys.
+    pub keys: &'a RouteKeys,
+    /// What is known of each target.
+    pub health: &'a [Arc<Health>],
+    /// The pods of each target whose credential names a Service.
+    pub backends: &'a [Option<Arc<Backend>>],
+}
+
+impl Targets<'_> {
+    /// The pods of a target whose credential names a Service.
+    pub(super) fn backend(&self, at: usize) -> Option<&Backend> {
+        self.backends.get(at)?.as_deref()
+    }
+}
+
+/// What a request is, as far as the choice is concerned.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// Whether it is streamed.
+    pub lane: Lane,
+    /// Its input tokens, estimated.
+    pub input_tokens: u32,
+    /// The output tokens to expect.
+    pub output_tokens: u32,
+    /// What it needs of a model.
+    pub needs: Needs,
+    /// What matters most to the caller.
+    pub preference: Option<Preference>,
+    /// With what it belongs together, where the route minds.
+    pub belonging: Option<Belonging>,
+}
