@@ -166,7 +166,8 @@ fn a_conversation_stays_with_its_key_and_its_pod() {
         let proxy = Setup::default().service(&addresses).with(affinity.clone()).start();
         let asked = || pods.iter().map(Provider::asked).collect::<Vec<_>>();
         let mut used = BTreeSet::new();
-        for at in 0..12 {
+        // So many that a pod without one, (2/3)^40 for each of the three, is no chance.
+        for at in 0..40 {
             let before = asked();
             for _ in 0..4 {
                 assert_eq!(by_header(&proxy, &format!("conversation-{at}")).await.status, 200);
