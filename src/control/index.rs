@@ -163,7 +163,11 @@ impl Index {
         if matches!(scope.kind, Kind::ConfigMap | Kind::EndpointSlice | Kind::Secret) {
             self.answered(&scope);
         }
-        note_gone(&mut self.scopes, &self.snapshot.namespaces);
+        for scope in note_gone(&mut self.scopes, &self.snapshot.namespaces) {
+            for id in self.within(&scope) {
+                self.deleted(&scope, &id, &mut needs);
+            }
+        }
         if !self.guarded.is_empty() && self.is_complete() {
             self.guarded.clear();
         }
@@ -295,6 +299,22 @@ impl Index {
             Kind::Pod => {
                 self.proxies.remove(id);
             }
+        }
+    }
+
+    /// The objects with a status that are known of a scope. What they name goes with them.
+    fn within(&self, scope: &Scope) -> Vec<ObjectId> {
+        let inside = |id: &&ObjectId| scope.namespace.as_ref() == Some(&id.namespace);
+        match scope.kind {
+            Kind::ModelRoute => self.routes.keys().filter(inside).cloned().collect(),
+            Kind::ProviderCredential => self.credentials.keys().filter(inside).cloned().collect(),
+            Kind::ModelConsumer => self.consumers.keys().filter(inside).cloned().collect(),
+            Kind::ConfigMap
+            | Kind::EndpointSlice
+            | Kind::ModelAutoscaler
+            | Kind::Namespace
+            | Kind::Pod
+            | Kind::Secret => Vec::new(),
         }
     }
 

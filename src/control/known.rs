@@ -21,6 +21,8 @@ pub(super) enum Known {
     Gone,
     /// All of it.
     Told,
+    /// All of it, until we were not allowed to look any more: what was known stays.
+    Kept,
 }
 
 impl Known {
@@ -28,7 +30,8 @@ impl Known {
     pub(super) const fn refused(self) -> Self {
         match self {
             Self::Gone => Self::Gone,
-            Self::Asked | Self::Refused | Self::Told => Self::Refused,
+            Self::Asked | Self::Refused => Self::Refused,
+            Self::Kept | Self::Told => Self::Kept,
         }
     }
 
@@ -37,7 +40,7 @@ impl Known {
     pub(super) fn is_settled(self, kind: Kind, in_use: impl FnOnce() -> bool) -> bool {
         match self {
             Self::Asked => false,
-            Self::Gone | Self::Told => true,
+            Self::Gone | Self::Kept | Self::Told => true,
             Self::Refused => match kind {
                 Kind::ConfigMap | Kind::EndpointSlice | Kind::Secret => !in_use(),
                 // Without the pods there is a table, only nobody to ask who runs it.
@@ -52,20 +55,24 @@ impl Known {
     }
 }
 
-/// Notes which refused scopes lie in namespaces that were looked for and do not exist.
+/// Notes which refused scopes lie in namespaces that were looked for and do not exist, and says of which
+/// of these something is known still.
 pub(super) fn note_gone<Labels>(
     scopes: &mut BTreeMap<Scope, Known>,
     namespaces: &BTreeMap<String, Labels>,
-) {
+) -> Vec<Scope> {
     let gone = |scope: &Scope, scopes: &BTreeMap<Scope, Known>| {
         let Some(namespace) = &scope.namespace else { return false };
         let looked_for = Scope::one(Kind::Namespace, &ObjectId::new("", Arc::clone(namespace)));
         scopes.get(&looked_for) == Some(&Known::Told) && !namespaces.contains_key(&**namespace)
     };
-    let refused = scopes.iter().filter(|(_, known)| **known == Known::Refused);
-    let found: Vec<Scope> =
-        refused.map(|(scope, _)| scope).filter(|scope| gone(scope, scopes)).cloned().collect();
-    scopes.extend(found.into_iter().map(|scope| (scope, Known::Gone)));
+    let refused = scopes.iter().filter(|(_, known)| matches!(known, Known::Kept | Known::Refused));
+    let found: BTreeMap<Scope, Known> = refused
+        .filter(|(scope, _)| gone(scope, scopes))
+        .map(|(scope, known)| (scope.clone(), *known))
+        .collect();
+    scopes.extend(found.keys().map(|scope| (scope.clone(), Known::Gone)));
+    found.into_iter().filter(|(_, known)| *known == Known::Kept).map(|(scope, _)| scope).collect()
 }
 
 #[cfg(test)]
@@ -80,7 +87,7 @@ mod tests {
 
     fn routes(mut scopes: BTreeMap<Scope, Known>, namespaces: &[&str]) -> Known {
         let namespaces = namespaces.iter().map(|name| ((*name).to_owned(), ())).collect();
-        note_gone(&mut scopes, &namespaces);
+        assert!(note_gone(&mut scopes, &namespaces).is_empty());
         scopes[&Scope::all(Kind::ModelRoute, Some("team".into()))]
     }
 
@@ -90,6 +97,19 @@ mod tests {
         assert_eq!(routes(scopes(Known::Told), &["team"]), Known::Refused);
         assert_eq!(routes(scopes(Known::Asked), &[]), Known::Refused);
         assert_eq!(routes(scopes(Known::Refused), &[]), Known::Refused);
+    }
+
+    #[test]
+    fn what_was_known_before_a_refusal_goes_with_the_namespace_and_not_before() {
+        let mut scopes = scopes(Known::Told);
+        let routes = Scope::all(Kind::ModelRoute, Some("team".into()));
+        scopes.insert(routes.clone(), Known::Told.refused());
+        assert!(scopes[&routes].is_settled(Kind::ModelRoute, || true));
+        let mut namespaces = BTreeMap::from([("team".to_owned(), "labels")]);
+        assert!(note_gone(&mut scopes, &namespaces).is_empty());
+        namespaces.clear();
+        assert_eq!(note_gone(&mut scopes, &namespaces), std::slice::from_ref(&routes));
+        assert_eq!(scopes[&routes], Known::Gone);
     }
 
     #[test]

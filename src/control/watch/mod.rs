@@ -68,8 +68,7 @@ pub enum Told {
     /// These changed together. After the first of these everything in the scope is known, so it may
     /// be empty.
     Changed(Vec<Change>),
-    /// The server refuses to list (403), or does not know the kind (404). Told before the first
-    /// list only: after it, what was known stays.
+    /// The server refuses to list (403), or does not know the kind (404). What was known stays.
     Refused,
 }
 
@@ -122,7 +121,7 @@ impl Watch {
                 Ok(list) => list,
                 Err(error) => {
                     let refused = matches!(error.code(), Some(403 | 404));
-                    if refused && !self.complete && !self.tell(Told::Refused).await {
+                    if refused && !self.tell(Told::Refused).await {
                         return;
                     }
                     self.pause(WatchRestart::ListFailed, &error.to_string()).await;

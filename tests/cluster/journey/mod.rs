@@ -4,6 +4,7 @@
 
 mod broken;
 mod first;
+mod gone;
 mod load;
 mod scale;
 mod truth;
@@ -41,7 +42,8 @@ const OPERATORS: &str = "app.kubernetes.io/name=trunkline,app.kubernetes.io/comp
 /// Every journey, in the order in which they are made. Scaling comes before the outage of the API server,
 /// from which Kubernetes' own controllers take their time to recover.
 pub fn tests() -> Vec<Test> {
-    [&first::TESTS[..], &scale::TESTS, &load::TESTS, &broken::TESTS, &truth::TESTS].concat()
+    let bad = [&broken::TESTS[..], &gone::TESTS];
+    [&[&first::TESTS[..], &scale::TESTS, &load::TESTS, &truth::TESTS], &bad[..]].concat().concat()
 }
 
 /// The one installation.
@@ -58,7 +60,7 @@ struct Installed {
 /// namespace, the simulator's addresses and ports.
 const VALUES: [&str; 5] = [
     "image.repository=registry.test/trunkline",
-    "watchNamespaces={apps,lender,bad,odd}",
+    "watchNamespaces={apps,lender,bad,odd,gone}",
     "allowPrivateEndpoints=true",
     "proxy.gracePeriodSeconds=20",
     "networkPolicy.providerPorts={9101,9102,9103}",
@@ -68,7 +70,7 @@ const VALUES: [&str; 5] = [
 fn installed(cluster: &Arc<Cluster>) -> &'static Installed {
     static INSTALLED: OnceLock<Installed> = OnceLock::new();
     INSTALLED.get_or_init(|| {
-        for namespace in [HOME, APPS, "lender", "bad", "odd"] {
+        for namespace in [HOME, APPS, "lender", "bad", "odd", "gone"] {
             cluster.namespace(namespace);
         }
         cluster.apply(HOME, include_str!("simulator.yaml")).unwrap();

@@ -25,24 +25,54 @@ async fn a_restart_onto_empty_or_forbidden_lists_leaves_the_table_as_it_is() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_watched_namespace_that_went_with_its_rights_is_empty_and_holds_nothing_up() {
-    let fake = cluster();
-    route(&fake, "chat", &["chat"]);
+/// A namespace that is watched beside `team`: what is in it, and itself.
+fn inside() -> [(String, Value); 3] {
     let spec = json!({"provider": "OpenAICompatible", "auth": {"none": {}},
         "endpoint": {"baseURL": "http://127.0.0.1:1/v1"}});
     let target = json!({"name": "t", "credentialRef": {"name": "own"}, "model": "m"});
-    let inside = [
+    [
         ("/api/v1/namespaces/gone".to_owned(), json!({})),
         (format!("{GROUP}/gone/providercredentials/own"), spec),
         (
             format!("{GROUP}/gone/modelroutes/other"),
             json!({"models": ["other"], "targets": [target]}),
         ),
-    ];
-    for (path, spec) in &inside {
-        fake.put(path, json!({"metadata": {}, "spec": spec}));
+    ]
+}
+
+/// A cluster with a route in each of two namespaces.
+fn two_namespaces() -> Fake {
+    let fake = cluster();
+    route(&fake, "chat", &["chat"]);
+    for (path, spec) in inside() {
+        fake.put(&path, json!({"metadata": {}, "spec": spec}));
     }
+    fake
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watched_namespace_that_goes_with_its_rights_takes_its_routes_along() {
+    let fake = two_namespaces();
+    let _process = start_in(&fake, Some(&["gone", "team"]), "a", 1);
+    until("published", || served(&fake) == ["chat", "other"]).await;
+    fake.fault(|seen| seen.path.contains("/namespaces/gone/").then_some(Fault::Status(403)));
+    sleep(Duration::from_mins(2)).await;
+    assert_eq!(served(&fake), ["chat", "other"], "a refusal takes nothing away");
+    for (path, _) in inside() {
+        fake.delete(&path);
+    }
+    until("without it", || served(&fake) == ["chat"]).await;
+    for (path, spec) in inside() {
+        fake.put(&path, json!({"metadata": {}, "spec": spec}));
+    }
+    fake.heal();
+    until("back", || served(&fake) == ["chat", "other"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watched_namespace_that_went_with_its_rights_is_empty_and_holds_nothing_up() {
+    let fake = two_namespaces();
+    let inside = inside();
     let watched: Option<&[&str]> = Some(&["gone", "team"]);
     let process = start_in(&fake, watched, "a", 1);
     until("published", || served(&fake) == ["chat", "other"]).await;
