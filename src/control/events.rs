@@ -86,10 +86,21 @@ impl Events {
     async fn publish(&self, event: &Event, regarding: &ObjectReference) {
         let begin = tokio::time::Instant::now();
         let told = timeout(ANSWER, self.recorder.publish(event, regarding)).await;
-        let result = match told {
-            Ok(Ok(())) => WriteResult::Ok,
-            Ok(Err(_)) | Err(_) => WriteResult::Failed,
+        let failure = match told {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_late) => Some("no answer in time".to_owned()),
         };
+        if let Some(error) = &failure {
+            let (of, reason) = (regarding.name.as_deref(), &event.reason);
+            tracing::warn!(
+                of,
+                reason,
+                error,
+                "an event cannot be written; the status says the same"
+            );
+        }
+        let result = failure.map_or(WriteResult::Ok, |_| WriteResult::Failed);
         self.meter.wrote("Event", result, begin.elapsed());
     }
 

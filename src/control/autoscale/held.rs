@@ -35,6 +35,8 @@ pub(super) struct Held {
     /// What the target asked for, and when it was looked at.
     current: Option<(u32, Instant)>,
     written: Option<Instant>,
+    /// Whether that failed: it is told once, and not tried at every step.
+    unwritten: bool,
 }
 
 impl std::fmt::Debug for Held {
@@ -56,6 +58,7 @@ impl Held {
             api: None,
             current: None,
             written: None,
+            unwritten: false,
         };
         held.read(id);
         held
@@ -197,7 +200,7 @@ impl Held {
         if same {
             return;
         }
-        if waits && decided.is_none() {
+        if waits && (decided.is_none() || self.unwritten) {
             return;
         }
         let begin = Instant::now();
@@ -206,8 +209,13 @@ impl Held {
         let result = if done.is_ok() { WriteResult::Ok } else { WriteResult::Failed };
         meter.wrote(Kind::ModelAutoscaler.as_str(), result, begin.elapsed());
         self.written = Some(begin);
-        if done.is_ok() {
-            self.declared.status = status;
+        let failed = std::mem::replace(&mut self.unwritten, done.is_err());
+        match done {
+            Ok(()) => self.declared.status = status,
+            Err(error) if !failed => {
+                tracing::warn!(kind = "ModelAutoscaler", %id, %error, "a status cannot be written");
+            }
+            Err(_told) => {}
         }
     }
 

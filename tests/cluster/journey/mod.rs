@@ -7,6 +7,7 @@ mod first;
 mod gone;
 mod large;
 mod load;
+mod rights;
 mod scale;
 mod truth;
 
@@ -43,7 +44,7 @@ const OPERATORS: &str = "app.kubernetes.io/name=trunkline,app.kubernetes.io/comp
 /// Every journey, in the order in which they are made. Scaling comes before the outage of the API server,
 /// from which Kubernetes' own controllers take their time to recover.
 pub fn tests() -> Vec<Test> {
-    let bad = [&broken::TESTS[..], &large::TESTS, &gone::TESTS];
+    let bad = [&broken::TESTS[..], &large::TESTS, &gone::TESTS, &rights::TESTS];
     [&[&first::TESTS[..], &scale::TESTS, &load::TESTS, &truth::TESTS], &bad[..]].concat().concat()
 }
 

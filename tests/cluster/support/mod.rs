@@ -129,13 +129,21 @@ impl Cluster {
 
     /// What a pod's containers have written.
     pub fn log(&self, namespace: &str, pod: &str) -> String {
+        self.logs(&format!("{namespace}_{pod}_"))
+    }
+
+    /// What all pods of a Deployment have written, those too that are gone.
+    pub fn log_of_all(&self, namespace: &str, deployment: &str) -> String {
+        self.logs(&format!("{namespace}_{deployment}-"))
+    }
+
+    fn logs(&self, start: &str) -> String {
         let files =
             fs::read_dir(self.logs.join("pods")).unwrap().map(|entry| entry.unwrap().path());
-        let start = format!("{namespace}_{pod}_");
-        let of_pod = |file: &PathBuf| {
-            file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&start))
+        let ours = |file: &PathBuf| {
+            file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start))
         };
-        files.filter(of_pod).map(|file| fs::read_to_string(file).unwrap()).collect()
+        files.filter(ours).map(|file| fs::read_to_string(file).unwrap()).collect()
     }
 
     fn command(&self, tool: &str, arguments: &[&str]) -> Command {
