@@ -14,6 +14,14 @@ use crate::table::{Shares, Strategy};
 /// So many times slower than the fastest, and a target is left out where speed is what counts.
 const SLOW: f32 = 3.0;
 
+/// First tokens that come within so many seconds are as good as each other: nobody notices, and below
+/// it what is measured is how busy the machine is.
+pub(super) const QUICK: f32 = 0.05;
+
+/// The least time of a token, in seconds, that [`Strategy::Balanced`] counts with. Answers that come
+/// whole measure nothing below it.
+const LEAST_PER_TOKEN: f32 = 0.000_1;
+
 /// The least success that is counted with; lower ones would differ by accident only.
 const LEAST_SUCCESS: f32 = 0.02;
 
@@ -49,7 +57,7 @@ pub(super) fn score(strategy: Strategy, found: &mut Considered) {
             Strategy::LeastBusy => busy(one),
             Strategy::Weighted => 0.0,
         };
-        let slow = first_token > SLOW * fastest;
+        let slow = first_token > SLOW * fastest.max(QUICK);
         one.verdict = match strategy {
             Strategy::Fastest | Strategy::LeastBusy if slow => Verdict::LeftOut(LeftOut::Slow),
             Strategy::Balanced(_)
@@ -109,8 +117,8 @@ fn balanced(
         one.reading.map_or((None, 0), |reading| (reading.per_token, reading.in_flight));
     let parts = [
         (shares.cost, cost),
-        (shares.first_token, one.first_token(unknown)),
-        (shares.per_token, per_token.unwrap_or(PRIOR_PER_TOKEN)),
+        (shares.first_token, one.first_token(unknown).max(QUICK)),
+        (shares.per_token, per_token.unwrap_or(PRIOR_PER_TOKEN).max(LEAST_PER_TOKEN)),
         (shares.load, (in_flight as f32 + 1.0) / weight),
         (shares.quality, mistakes as f32),
     ];
@@ -128,4 +136,55 @@ pub(super) fn median(found: &Considered) -> f32 {
         return PRIOR_FIRST_TOKEN;
     }
     *known.select_nth_unstable_by(middle, f32::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::health::Reading;
+
+    /// The scores of targets whose first tokens take so many seconds; none where one is left out.
+    fn scores(strategy: Strategy, first_tokens: &[f32]) -> Vec<Option<f32>> {
+        let rows = first_tokens.iter().enumerate().map(|(at, seconds)| Candidate {
+            at,
+            reading: Some(Reading {
+                first_token: Some(*seconds),
+                overdue: 0.0,
+                per_token: Some(0.0),
+                success: 1.0,
+                waiting: 0,
+                in_flight: 0,
+            }),
+            cost: Some(5_000),
+            quality: None,
+            verdict: Verdict::Eligible { score: 0.0, speed: 1.0, weight: 100.0 },
+        });
+        let candidates = rows.collect();
+        let mut found = Considered { candidates, relaxed: 0, tier: Some(0), fastest: None };
+        score(strategy, &mut found);
+        let of = |one: &Candidate| match one.verdict {
+            Verdict::Eligible { score, .. } => Some(score),
+            Verdict::LeftOut(_) => None,
+        };
+        found.candidates.iter().map(of).collect()
+    }
+
+    #[test]
+    fn a_target_is_not_far_slower_for_what_nobody_notices() {
+        let eligible = |first: &[f32]| {
+            scores(Strategy::Fastest, first).iter().map(Option::is_some).collect::<Vec<_>>()
+        };
+        assert_eq!(eligible(&[0.02, 0.10]), [true, true]);
+        assert_eq!(eligible(&[0.02, 0.16]), [true, false]);
+        assert_eq!(eligible(&[0.50, 1.60]), [true, false]);
+    }
+
+    #[test]
+    fn balanced_is_not_moved_by_milliseconds_nor_by_tokens_that_took_no_time() {
+        let shares = Shares { cost: 1, first_token: 5, per_token: 5, load: 1, quality: 0 };
+        let found = scores(Strategy::Balanced(shares), &[0.001, 0.04, 0.4]);
+        let [Some(one), Some(other), Some(slow)] = found[..] else { panic!("{found:?}") };
+        assert!((one - other).abs() < f32::EPSILON && one > 0.0, "{one} {other}");
+        assert!(slow > 2.0 * one, "{slow}");
+    }
 }

@@ -266,6 +266,10 @@ def test_the_example_of_preferences_serves_each_consumer_by_its_own(example, tmp
 
 def test_the_example_of_affinity_keeps_a_conversation_at_its_target(example, tmp_path):
     folder = example("affinity")
+    # Wide, because on a busy machine a simulated first token may be late; what is given up for being
+    # late is tested with a clock of the test's own.
+    route = folder / "route.yaml"
+    route.write_text(route.read_text().replace("tolerancePercent: 50", "tolerancePercent: 1000"))
     with served(folder) as client:
         homes = {}
         for _ in range(3):

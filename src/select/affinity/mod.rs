@@ -15,13 +15,10 @@ use std::net::{IpAddr, SocketAddr};
 use super::{
     ask::{Ask, Targets},
     belonging::Belonging,
-    score::median,
+    score::{QUICK, median},
     verdict::{Candidate, Considered, LeftOut, Verdict},
 };
 use crate::table::Strategy;
-
-/// First tokens that come within so many seconds are as good as each other: a cache saves more.
-const QUICK: f32 = 0.05;
 
 /// What became of a request for its affinity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
