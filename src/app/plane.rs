@@ -29,8 +29,8 @@ use super::{
 };
 use crate::{
     observe::{
-        AccessLog, Cells, CircuitSample, KeySample, Metrics, Readiness, access_log, admin,
-        telemetry,
+        AccessLog, BackendSample, Cells, CircuitSample, KeySample, Metrics, Readiness, access_log,
+        admin, telemetry,
     },
     proxy::{
         authenticate::Anonymous,
@@ -77,6 +77,8 @@ impl Plane {
         metrics.watch_keys(move || keys.key_samples());
         let circuits = tables.clone();
         metrics.watch_circuits(move || circuits.circuits());
+        let backends = tables.clone();
+        metrics.watch_backends(move || backends.backends());
         Ok(Self { metrics, readiness: Readiness::default(), tables })
     }
 
@@ -164,6 +166,19 @@ impl Tables {
             credential: id.name,
             model,
             open,
+        })
+        .collect()
+    }
+
+    /// The Service behind each credential that names one.
+    fn backends(&self) -> Vec<BackendSample> {
+        let all = self.shared.backends.all().into_iter();
+        all.map(|(id, backend)| BackendSample {
+            namespace: id.namespace,
+            credential: id.name,
+            pods: u64::try_from(backend.pods().len()).unwrap_or(u64::MAX),
+            in_flight: backend.in_flight(),
+            queued: u64::from(backend.waiting()),
         })
         .collect()
     }

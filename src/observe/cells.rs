@@ -67,6 +67,20 @@ words! {
 }
 
 words! {
+    /// How far an attempt had come when another target or key took over.
+    FailoverPhase {
+        /// There was no connection.
+        Connect => "connect",
+        /// The provider answered with an error.
+        Error => "error",
+        /// The answer had begun and broke, or brought no token in time.
+        FirstToken => "first_token",
+        /// The request was sent, and no answer began.
+        Head => "head",
+    }
+}
+
+words! {
     /// Who answered a request that was asked twice, because its first target was late.
     HedgeResult {
         /// The first target after all.
@@ -138,6 +152,13 @@ pub const OUTPUT_TOKEN: &[f64] =
 pub const ADDED: &[f64] =
     &[0.000_05, 0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05];
 
+/// Upper bounds in seconds, for the choice of a target.
+pub const DECISION: &[f64] =
+    &[0.000_001, 0.000_002, 0.000_005, 0.000_01, 0.000_02, 0.000_05, 0.000_1, 0.000_5, 0.002];
+
+/// Upper bounds in seconds, for the wait for a first pod: none that is ready soon to cold starts.
+pub const QUEUE: &[f64] = &[0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0];
+
 /// A histogram with one writer.
 #[derive(Debug)]
 pub struct Histogram {
@@ -186,7 +207,7 @@ pub(super) struct Summed {
 pub type RouteLabel = (Arc<str>, Arc<str>);
 
 /// The cells of one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Cells {
     /// How many routes were met so far, over all workers: the order of their births.
     births: Arc<AtomicU64>,
@@ -195,11 +216,25 @@ pub struct Cells {
     pub open_streams: Cell,
     /// Connections from clients.
     pub connections: Cell,
+    /// How long it took to choose a target.
+    pub decision: Histogram,
+}
+
+impl Default for Cells {
+    fn default() -> Self {
+        Self::new(Arc::default())
+    }
 }
 
 impl Cells {
     pub(super) fn new(births: Arc<AtomicU64>) -> Self {
-        Self { births, ..Self::default() }
+        Self {
+            births,
+            routes: Mutex::default(),
+            open_streams: Cell::default(),
+            connections: Cell::default(),
+            decision: Histogram::new(DECISION),
+        }
     }
 
     /// The cells of a route. Takes a lock: not for the request path.
@@ -242,6 +277,8 @@ pub struct RouteCells {
     pub output_token: Histogram,
     /// What the proxy itself added before the first byte.
     pub added: Histogram,
+    /// In the line for a first pod.
+    pub queue: Histogram,
     /// Requests that have arrived and not ended.
     pub in_flight: Cell,
     /// Answers of targets that miss the route's SLO, because all do.
@@ -250,6 +287,7 @@ pub struct RouteCells {
     pub baseline: Cell,
     pub(super) hedges: [Cell; HedgeResult::ALL.len()],
     pub(super) affinity: [Cell; AffinityResult::ALL.len()],
+    pub(super) failovers: [Cell; FailoverPhase::ALL.len()],
 }
 
 impl RouteCells {
@@ -262,11 +300,20 @@ impl RouteCells {
             first_token: Histogram::new(FIRST_TOKEN),
             output_token: Histogram::new(OUTPUT_TOKEN),
             added: Histogram::new(ADDED),
+            queue: Histogram::new(QUEUE),
             in_flight: Cell::default(),
             slo_relaxed: Cell::default(),
             baseline: Cell::default(),
             hedges: Default::default(),
             affinity: Default::default(),
+            failovers: Default::default(),
+        }
+    }
+
+    /// Counts an attempt that another one took over from.
+    pub fn failover(&self, phase: FailoverPhase) {
+        if let Some(cell) = self.failovers.get(phase as usize) {
+            cell.add(1);
         }
     }
 

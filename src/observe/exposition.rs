@@ -19,7 +19,7 @@ use prometheus::{
 };
 
 use super::{
-    cells::{Cells, RouteLabel},
+    cells::{Cells, RouteLabel, Summed},
     families::{About, Families},
     sums::RouteSums,
 };
@@ -42,6 +42,16 @@ const KEY_REFUSED: About = About(
 const CIRCUIT_OPEN: About = About(
     "trunkline_circuit_open",
     "1 while a model of a credential is left alone because it failed or fell silent, else 0.",
+);
+const DECISION: About =
+    About("trunkline_decision_seconds", "How long it took to choose a target for a request.");
+const BACKEND_PODS: About =
+    About("trunkline_backend_pods", "Pods of a Service that may take requests.");
+const BACKEND_IN_FLIGHT: About =
+    About("trunkline_backend_in_flight_requests", "Requests at the pods of a Service.");
+const BACKEND_QUEUED: About = About(
+    "trunkline_backend_queued_requests",
+    "Requests that wait for the first pod of a Service.",
 );
 const DROPPED_SERIES: About =
     About("trunkline_dropped_series", "Series that are not shown because there are too many.");
@@ -74,6 +84,21 @@ pub struct CircuitSample {
     pub open: bool,
 }
 
+/// The Service behind a credential, as a scrape finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendSample {
+    /// The credential's namespace.
+    pub namespace: Arc<str>,
+    /// The credential.
+    pub credential: Arc<str>,
+    /// Pods that may take requests.
+    pub pods: u64,
+    /// Requests at them.
+    pub in_flight: u64,
+    /// Requests that wait for the first pod.
+    pub queued: u64,
+}
+
 /// The metrics of a process.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -98,24 +123,33 @@ struct Inner {
     cells: Mutex<Vec<Arc<Cells>>>,
     /// How many routes were met so far, over all workers.
     births: Arc<AtomicU64>,
-    keys: OnceLock<KeySource>,
-    circuits: OnceLock<CircuitSource>,
+    keys: Source<KeySample>,
+    circuits: Source<CircuitSample>,
+    backends: Source<BackendSample>,
     most: usize,
 }
 
-struct KeySource(Box<dyn Fn() -> Vec<KeySample> + Send + Sync>);
+/// What is asked at every scrape, once somebody has said whom to ask.
+struct Source<T>(OnceLock<Box<dyn Fn() -> Vec<T> + Send + Sync>>);
 
-struct CircuitSource(Box<dyn Fn() -> Vec<CircuitSample> + Send + Sync>);
+impl<T> Source<T> {
+    const fn new() -> Self {
+        Self(OnceLock::new())
+    }
 
-impl fmt::Debug for CircuitSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CircuitSource")
+    /// The first call decides: a second source would show everything twice.
+    fn set(&self, source: impl Fn() -> Vec<T> + Send + Sync + 'static) {
+        let _taken = self.0.set(Box::new(source));
+    }
+
+    fn samples(&self) -> Vec<T> {
+        self.0.get().map(|source| source()).unwrap_or_default()
     }
 }
 
-impl fmt::Debug for KeySource {
+impl<T> fmt::Debug for Source<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeySource")
+        f.write_str("Source")
     }
 }
 
@@ -138,8 +172,9 @@ impl Metrics {
             workers: Workers(Arc::new(Inner {
                 cells: Mutex::default(),
                 births: Arc::default(),
-                keys: OnceLock::new(),
-                circuits: OnceLock::new(),
+                keys: Source::new(),
+                circuits: Source::new(),
+                backends: Source::new(),
                 most,
             })),
             table_revision: IntGauge::new(
@@ -191,8 +226,7 @@ impl Metrics {
     /// Asks `keys` at every scrape which keys there are and which of them rest. The first call
     /// decides.
     pub fn watch_keys(&self, keys: impl Fn() -> Vec<KeySample> + Send + Sync + 'static) {
-        // A second source would show every key twice.
-        let _taken = self.workers.0.keys.set(KeySource(Box::new(keys)));
+        self.workers.0.keys.set(keys);
     }
 
     /// Asks `circuits` at every scrape which models are left alone. The first call decides.
@@ -200,8 +234,15 @@ impl Metrics {
         &self,
         circuits: impl Fn() -> Vec<CircuitSample> + Send + Sync + 'static,
     ) {
-        // A second source would show every model twice.
-        let _taken = self.workers.0.circuits.set(CircuitSource(Box::new(circuits)));
+        self.workers.0.circuits.set(circuits);
+    }
+
+    /// Asks `backends` at every scrape how the Services behind credentials are. The first call decides.
+    pub fn watch_backends(
+        &self,
+        backends: impl Fn() -> Vec<BackendSample> + Send + Sync + 'static,
+    ) {
+        self.workers.0.backends.set(backends);
     }
 
     /// Ends the series of routes and targets that a new table no longer has, also those of workers
@@ -243,16 +284,19 @@ impl Collector for Workers {
         let mut families = Families::new(self.0.most);
         let mut routes: BTreeMap<RouteLabel, RouteSums> = BTreeMap::new();
         let (mut open_streams, mut connections) = (0_u64, 0_u64);
+        let mut decision = Summed::default();
         for cells in self.lock().iter() {
             open_streams = open_streams.wrapping_add(cells.open_streams.get());
             connections = connections.wrapping_add(cells.connections.get());
+            cells.decision.add_to(&mut decision);
             cells.each(&mut |label, cells| {
                 routes.entry(label.clone()).or_default().add(cells);
             });
         }
         families.gauge(OPEN_STREAMS, &[], open_streams);
         families.gauge(CONNECTIONS, &[], connections);
-        for sample in self.0.keys.get().map(|source| (source.0)()).unwrap_or_default() {
+        families.histogram(DECISION, &[], &decision);
+        for sample in self.0.keys.samples() {
             let KeySample { namespace, credential, key, resting, refused } = sample;
             if families.take_room(2) {
                 let labels =
@@ -261,12 +305,21 @@ impl Collector for Workers {
                 families.gauge(KEY_REFUSED, &labels, u64::from(refused));
             }
         }
-        for sample in self.0.circuits.get().map(|source| (source.0)()).unwrap_or_default() {
+        for sample in self.0.circuits.samples() {
             let CircuitSample { namespace, credential, model, open } = sample;
             if families.take_room(1) {
                 let labels =
                     [("namespace", &*namespace), ("credential", &*credential), ("model", &*model)];
                 families.gauge(CIRCUIT_OPEN, &labels, u64::from(open));
+            }
+        }
+        for sample in self.0.backends.samples() {
+            let BackendSample { namespace, credential, pods, in_flight, queued } = sample;
+            if families.take_room(3) {
+                let labels = [("namespace", &*namespace), ("credential", &*credential)];
+                families.gauge(BACKEND_PODS, &labels, pods);
+                families.gauge(BACKEND_IN_FLIGHT, &labels, in_flight);
+                families.gauge(BACKEND_QUEUED, &labels, queued);
             }
         }
         let mut routes: Vec<_> = routes.into_iter().collect();

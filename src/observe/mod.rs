@@ -20,10 +20,10 @@ pub mod telemetry;
 pub use self::{
     access_log::{AccessLog, Line},
     cells::{
-        AffinityResult, Cells, CostKind, HedgeResult, RouteCells, TargetCells, TokenKind, Unpriced,
-        Waste,
+        AffinityResult, Cells, CostKind, FailoverPhase, HedgeResult, RouteCells, TargetCells,
+        TokenKind, Unpriced, Waste,
     },
-    exposition::{CircuitSample, KeySample, MOST_SERIES, Metrics},
+    exposition::{BackendSample, CircuitSample, KeySample, MOST_SERIES, Metrics},
     health::{Readiness, Waiting},
     outcome::{AttemptOutcome, Outcome},
 };

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     cells::{
-        AffinityResult, Cell, CostKind, HedgeResult, RouteCells, RouteLabel, Summed, TokenKind,
-        Unpriced, Waste,
+        AffinityResult, Cell, CostKind, FailoverPhase, HedgeResult, RouteCells, RouteLabel, Summed,
+        TokenKind, Unpriced, Waste,
     },
     families::{About, Families, Labels},
     outcome::{AttemptOutcome, Outcome},
@@ -41,6 +41,14 @@ const HEDGES: About =
 const AFFINITY: About = About(
     "trunkline_affinity_total",
     "Requests on routes with affinity, by whether they were served where they belong.",
+);
+const FAILOVERS: About = About(
+    "trunkline_failovers_total",
+    "Attempts that another target or key took over from, by how far they had come.",
+);
+const QUEUE: About = About(
+    "trunkline_queue_seconds",
+    "How long requests waited for the first pod of a Service, whatever came of it.",
 );
 const SLO_RELAXED: About = About(
     "trunkline_slo_relaxed_total",
@@ -84,6 +92,8 @@ pub(super) struct RouteSums {
     baseline: u64,
     hedges: BTreeMap<&'static str, u64>,
     affinity: BTreeMap<&'static str, u64>,
+    failovers: BTreeMap<&'static str, u64>,
+    queue: Summed,
 }
 
 impl Default for RouteSums {
@@ -105,6 +115,8 @@ impl Default for RouteSums {
             baseline: 0,
             hedges: BTreeMap::new(),
             affinity: BTreeMap::new(),
+            failovers: BTreeMap::new(),
+            queue: Summed::default(),
         }
     }
 }
@@ -148,6 +160,11 @@ impl RouteSums {
         for (result, value) in affinity.filter(|(_, value)| *value > 0) {
             *self.affinity.entry(result.as_str()).or_default() += value;
         }
+        let failovers = FailoverPhase::ALL.iter().zip(cells.failovers.iter().map(Cell::get));
+        for (phase, value) in failovers.filter(|(_, value)| *value > 0) {
+            *self.failovers.entry(phase.as_str()).or_default() += value;
+        }
+        cells.queue.add_to(&mut self.queue);
         // Workers count up and down apart; only the sum is a number of requests.
         self.slo_relaxed += cells.slo_relaxed.get();
         self.in_flight = self.in_flight.wrapping_add(cells.in_flight.get());
@@ -161,6 +178,7 @@ impl RouteSums {
         let series = single
             + self.affinity.len()
             + self.hedges.len()
+            + self.failovers.len()
             + self.requests.len()
             + self.attempts.len()
             + by_target
@@ -200,6 +218,9 @@ impl RouteSums {
         for (result, value) in &self.hedges {
             families.counter(HEDGES, &[of, &[("result", *result)]].concat(), *value);
         }
+        for (phase, value) in &self.failovers {
+            families.counter(FAILOVERS, &[of, &[("phase", *phase)]].concat(), *value);
+        }
         for (result, value) in &self.affinity {
             families.counter(AFFINITY, &[of, &[("result", *result)]].concat(), *value);
         }
@@ -218,6 +239,7 @@ impl RouteSums {
         families.histogram(FIRST_TOKEN, of, &self.first_token);
         families.histogram(OUTPUT_TOKEN, of, &self.output_token);
         families.histogram(ADDED, of, &self.added);
+        families.histogram(QUEUE, of, &self.queue);
     }
 }
 

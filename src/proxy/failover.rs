@@ -97,7 +97,7 @@ pub async fn serve(
         let launched = if let Some(launched) = under_way.take() {
             launched
         } else {
-            let pick = again.take().or_else(|| choose(common, &story.excluded, since));
+            let pick = again.take().or_else(|| decide(common, &story.excluded, since));
             let Some(pick) = pick else {
                 if stand_in_line(&mut common, &story, ledger).await? {
                     continue;
@@ -155,10 +155,11 @@ pub async fn serve(
             budget: unseen || worker.retries.borrow().has_one(),
         };
         let next = retry::next(&failure, progress, allowance, now, worker.random());
+        let phase = failure.phase();
         story.tried.push(Tried { target: name, failure, said });
         match next {
             Next::GiveUp => break,
-            Next::Move => {}
+            Next::Move => handles.cells.failover(phase),
             Next::Stay(wait) => {
                 sleep_until(now + wait).await;
                 again = Some(pick);
@@ -245,6 +246,13 @@ impl Story {
 fn choose(common: Common<'_>, excluded: &select::Tried, now: Instant) -> Option<Pick> {
     let random = &mut || common.worker.random();
     select::choose(common.targets(), &common.ask, excluded, now, random)
+}
+
+/// Chooses who is asked next, and notes how long that took.
+fn decide(common: Common<'_>, excluded: &select::Tried, now: Instant) -> Option<Pick> {
+    let pick = choose(common, excluded, now);
+    common.worker.cells.decision.observe(now.elapsed());
+    pick
 }
 
 /// Begins an attempt, if the request can be said to that target.

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 use super::race::Common;
-use crate::select::{Backend, LeftOut, Tried, Verdict, consider};
+use crate::{
+    observe::RouteCells,
+    select::{Backend, LeftOut, Tried, Verdict, consider},
+};
 
 /// What became of the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,24 +34,34 @@ pub async fn wait(common: Common<'_>, tried: &Tried, until: Instant) -> Line {
         found.candidates.iter().find(|one| one.verdict == Verdict::LeftOut(LeftOut::NoPod));
     let backend = asleep.and_then(|one| handles.backends.get(one.at)?.as_ref());
     let Some(backend) = backend.filter(|_| queue.most > 0) else { return Line::InVain };
-    let Some(_place) = Place::take(backend, queue.most) else { return Line::Full };
+    let Some(_place) = Place::take(backend, queue.most, &handles.cells) else { return Line::Full };
     match timeout_at(until, backend.first_pod()).await {
         Ok(()) => Line::Came,
         Err(_late) => Line::InVain,
     }
 }
 
-/// A place in a line, which is free again when it is dropped.
-struct Place(Arc<Backend>);
+/// A place in a line, which is free again when it is dropped. Then it is known how long somebody stood
+/// there, also if it was the client who left.
+struct Place {
+    backend: Arc<Backend>,
+    cells: Arc<RouteCells>,
+    since: Instant,
+}
 
 impl Place {
-    fn take(backend: &Arc<Backend>, most: u32) -> Option<Self> {
-        backend.stand_in_line(most).then(|| Self(Arc::clone(backend)))
+    fn take(backend: &Arc<Backend>, most: u32, cells: &Arc<RouteCells>) -> Option<Self> {
+        backend.stand_in_line(most).then(|| Self {
+            backend: Arc::clone(backend),
+            cells: Arc::clone(cells),
+            since: Instant::now(),
+        })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.leave_line();
+        self.backend.leave_line();
+        self.cells.queue.observe(self.since.elapsed());
     }
 }

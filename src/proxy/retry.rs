@@ -24,7 +24,7 @@ use tokio::time::Instant;
 
 use crate::{
     dialect::ErrorClass,
-    observe::AttemptOutcome,
+    observe::{AttemptOutcome, FailoverPhase},
     select::Refusal,
     table::{FailoverOn, FailoverSet},
 };
@@ -70,6 +70,18 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// How far the attempt had come.
+    pub const fn phase(&self) -> FailoverPhase {
+        match self {
+            Self::Connect | Self::Tls => FailoverPhase::Connect,
+            Self::HeadersTimeout | Self::Reset => FailoverPhase::Head,
+            Self::Provider { .. } => FailoverPhase::Error,
+            Self::FirstTokenTimeout | Self::Malformed | Self::Truncated => {
+                FailoverPhase::FirstToken
+            }
+        }
+    }
+
     /// Which entry of `failover.retryOn` covers it; `None` for what is the request's own fault.
     pub fn mended_by(&self) -> Option<FailoverOn> {
         match self {

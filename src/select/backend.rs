@@ -76,6 +76,12 @@ impl Backend {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// Requests at the pods that are ready.
+    pub fn in_flight(&self) -> u64 {
+        let pods = self.pods.load();
+        pods.iter().map(|pod| u64::from(pod.health.in_flight.load(Ordering::Relaxed))).sum()
+    }
+
     /// Notes that another target serves because there is no pod.
     pub(super) fn pass_over(&self) {
         self.passed_over.fetch_add(1, Ordering::Relaxed);

@@ -18,8 +18,8 @@ use std::{
 };
 
 use trunkline::observe::{
-    AffinityResult, AttemptOutcome, CircuitSample, CostKind, HedgeResult, KeySample, Metrics,
-    Outcome, Readiness, TokenKind, Unpriced, Waste, admin,
+    AffinityResult, AttemptOutcome, BackendSample, CircuitSample, CostKind, FailoverPhase,
+    HedgeResult, KeySample, Metrics, Outcome, Readiness, TokenKind, Unpriced, Waste, admin,
     operator::{Operator, WatchRestart, WriteResult},
     source::{Source, TableRejection},
 };
@@ -41,7 +41,14 @@ fn used() -> Metrics {
     for cell in route.requests("Messages").iter() {
         cell.add(1);
     }
-    for histogram in [&route.duration, &route.first_token, &route.output_token, &route.added] {
+    for histogram in [
+        &route.duration,
+        &route.first_token,
+        &route.output_token,
+        &route.added,
+        &route.queue,
+        &cells.decision,
+    ] {
         histogram.observe(Duration::from_millis(1));
     }
     let target = route.target(&"sonnet".into(), "Anthropic");
@@ -66,11 +73,18 @@ fn used() -> Metrics {
     for result in AffinityResult::ALL {
         route.affinity(*result);
     }
+    for phase in FailoverPhase::ALL {
+        route.failover(*phase);
+    }
     route.slo_relaxed.add(1);
     route.baseline.add(1);
     metrics.watch_circuits(|| {
         let [namespace, credential, model] = ["team", "anthropic", "claude"].map(Arc::from);
         vec![CircuitSample { namespace, credential, model, open: true }]
+    });
+    metrics.watch_backends(|| {
+        let [namespace, credential] = ["team", "vllm"].map(Arc::from);
+        vec![BackendSample { namespace, credential, pods: 1, in_flight: 1, queued: 0 }]
     });
     metrics.watch_keys(|| {
         let [namespace, credential, key] = ["team", "anthropic", "k1"].map(Arc::from);

@@ -149,6 +149,9 @@ fn another_target_serves_while_a_service_has_no_pod() {
     });
 }
 
+/// The labels of the route's series.
+const ROUTE: &str = r#"{namespace="default",route="route"}"#;
+
 #[test]
 fn requests_wait_for_the_first_pod_and_are_served_when_it_comes() {
     local(async {
@@ -173,6 +176,9 @@ fn requests_wait_for_the_first_pod_and_are_served_when_it_comes() {
         proxy.pods(&[pod.address]);
         until(|| served.get() == 2).await;
         assert_eq!(pod.asked(), 2);
+        // Who was refused never stood in the line.
+        let metrics = proxy.metrics.render();
+        assert!(metrics.contains(&format!("trunkline_queue_seconds_count{ROUTE} 2")), "{metrics}");
     });
 }
 
@@ -187,6 +193,8 @@ fn a_wait_in_vain_ends_and_a_client_that_leaves_frees_its_place() {
         let sent = Instant::now();
         let answer = proxy.chat(json!({})).await;
         assert_eq!(answer.status, 503, "{}", answer.body);
+        let waited = format!("trunkline_queue_seconds_count{ROUTE} 2");
+        assert!(proxy.metrics.render().contains(&waited), "also who left");
         assert!((250 * MILLIS..3000 * MILLIS).contains(&sent.elapsed()), "{:?}", sent.elapsed());
     });
 }
