@@ -65,7 +65,8 @@ fn choice(strategy: Strategy) -> f64 {
     for known in &health {
         waiting.extend((0..4).map(|_| fly(known)));
     }
-    let targets = Targets { route: &route, keys: &keys, health: &health, backends: &[] };
+    let targets =
+        Targets { route: &route, keys: &keys, health: &health, backends: &[], accounts: &[] };
     let mut rng = fastrand::Rng::with_seed(1);
     let now = start + Duration::from_millis(500);
     let tried = Tried::default();

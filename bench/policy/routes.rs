@@ -9,7 +9,7 @@ use trunkline::{
     select::{Health, Healths, KeyState, KeyStates},
     table::{
         Access, Choosing, Credential, Endpoint, Failover, FailoverOn, Key, Match, ObjectId,
-        Overrides, Route, Secret, Target, Timeouts,
+        Overrides, Quota, Route, Secret, Target, Timeouts,
     },
 };
 
@@ -77,6 +77,7 @@ fn target(at: usize, pricing: Option<Pricing>) -> Arc<Target> {
             service: false,
         },
         keys: vec![key],
+        quota: Quota::default(),
     };
     let second = Duration::from_secs(1);
     Arc::new(Target {

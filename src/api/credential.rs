@@ -11,6 +11,7 @@ use super::{
     condition::{self, Condition},
     is_default,
     pricing::ModelSpec,
+    quota::QuotaSpec,
     service::ServiceSpec,
 };
 
@@ -63,6 +64,9 @@ pub struct ProviderCredentialSpec {
         "x-kubernetes-list-map-keys" = ["name"]
     ))]
     pub models: Vec<ModelSpec>,
+    /// How much of the account may be used.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub quota: QuotaSpec,
     /// Which routes may use this credential. Its owner grants.
     #[serde(default)]
     pub allowed_routes: AllowedRoutes,

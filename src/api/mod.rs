@@ -17,6 +17,7 @@ mod consumer;
 mod credential;
 mod definition;
 mod pricing;
+mod quota;
 mod requirements;
 mod route;
 mod service;
@@ -44,6 +45,7 @@ pub use self::{
     },
     definition::{SCHEMA_REVISION, SCHEMA_REVISION_ANNOTATION, crds, crds_yaml},
     pricing::{AboveSpec, ModelSpec, PricingSpec},
+    quota::QuotaSpec,
     requirements::{CapabilityName, RequirementsSpec},
     route::{
         ApiName, CredentialRef, FailoverReason, FailoverSpec, HeaderSpec, HeaderType, MatchSpec,

@@ -27,8 +27,8 @@ use crate::{
     files::Reader,
     proxy::{affinity, facts::Chat, failover},
     select::{
-        Ask, Backends, Candidate, Considered, Health, Healths, KeyState, KeyStates, LeftOut,
-        Targets, Tried, Verdict, consider, equals, hold, order,
+        Accounts, Ask, Backends, Candidate, Considered, Health, Healths, KeyState, KeyStates,
+        LeftOut, Targets, Tried, Verdict, consider, equals, hold, order,
     },
     table::{Caller, Strategy, Table, Target},
 };
@@ -45,6 +45,7 @@ pub(super) struct Known<'a> {
     pub(super) keys: &'a KeyStates,
     pub(super) healths: &'a Healths,
     pub(super) backends: &'a Backends,
+    pub(super) accounts: &'a Accounts,
 }
 
 /// What a request would meet.
@@ -135,7 +136,8 @@ fn offline(
     let now = Instant::now();
     let (keys, healths, backends) = (KeyStates::new(now), Healths::new(now), Backends::new(now));
     backends.follow(&table);
-    let known = Known { keys: &keys, healths: &healths, backends: &backends };
+    let accounts = Accounts::new(now);
+    let known = Known { keys: &keys, healths: &healths, backends: &backends, accounts: &accounts };
     of_request(&table, known, api, consumer, body)
 }
 
@@ -228,7 +230,10 @@ fn of_request(
     let backends: Vec<_> =
         route.targets.iter().map(|target| known.backends.of(&target.credential)).collect();
     let ask = failover::ask(&chat, route, caller.preference());
-    let targets = Targets { route, keys: &keys, health: &health, backends: &backends };
+    let accounts: Vec<_> =
+        route.targets.iter().map(|target| known.accounts.of(&target.credential)).collect();
+    let targets =
+        Targets { route, keys: &keys, health: &health, backends: &backends, accounts: &accounts };
     let found = consider(targets, &ask, &Tried::default(), now);
     Ok(described(&chat, targets, &found, &ask))
 }
@@ -375,6 +380,7 @@ fn words(why: LeftOut) -> String {
         LeftOut::MissesSlo(part) => format!("misses slo.{}", part.as_str()),
         LeftOut::NoKey => "no key is left".to_owned(),
         LeftOut::NoPod => "no pod of its Service is ready".to_owned(),
+        LeftOut::OverQuota(over) => format!("at its quota of {}", over.part.as_str()),
         LeftOut::Silent => "accepts and does not answer".to_owned(),
         LeftOut::Slow => "far slower than the fastest".to_owned(),
         LeftOut::TooLong { tokens, context } => {

@@ -29,8 +29,8 @@ use super::{
 };
 use crate::{
     observe::{
-        AccessLog, BackendSample, Cells, CircuitSample, KeySample, Metrics, Readiness, access_log,
-        admin, telemetry,
+        AccessLog, BackendSample, Cells, CircuitSample, KeySample, Metrics, QuotaSample, Readiness,
+        access_log, admin, telemetry,
     },
     proxy::{
         authenticate::Anonymous,
@@ -79,6 +79,8 @@ impl Plane {
         metrics.watch_circuits(move || circuits.circuits());
         let backends = tables.clone();
         metrics.watch_backends(move || backends.backends());
+        let quotas = tables.clone();
+        metrics.watch_quotas(move || quotas.quotas());
         Ok(Self { metrics, readiness: Readiness::default(), tables })
     }
 
@@ -153,8 +155,8 @@ impl Tables {
 
     /// What a request would meet now, as JSON.
     fn explain(&self, query: &str, body: Bytes) -> Result<String, String> {
-        let Shared { keys, healths, backends, .. } = &*self.shared;
-        let known = explain::Known { keys, healths, backends };
+        let Shared { keys, healths, backends, accounts, .. } = &*self.shared;
+        let known = explain::Known { keys, healths, backends, accounts };
         explain::answer(&self.current(), known, query, body)
     }
 
@@ -179,6 +181,18 @@ impl Tables {
             pods: u64::try_from(backend.pods().len()).unwrap_or(u64::MAX),
             in_flight: backend.in_flight(),
             queued: u64::from(backend.waiting()),
+        })
+        .collect()
+    }
+
+    /// What is left of each quota.
+    fn quotas(&self) -> Vec<QuotaSample> {
+        let all = self.shared.accounts.headrooms(&self.current(), Instant::now()).into_iter();
+        all.map(|(id, part, headroom)| QuotaSample {
+            namespace: id.namespace,
+            credential: id.name,
+            limit: part.as_str(),
+            headroom,
         })
         .collect()
     }

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use super::{
     Options, Snapshot,
     backend::{self, Found},
-    endpoint, pricing,
+    endpoint, pricing, quota,
     report::{Problem, Reason},
     resolve,
     secret::{self, Place},
@@ -59,12 +59,13 @@ pub(super) fn build(
     let allowed = &spec.allowed_routes.namespaces;
     resolve::check_grant(allowed, "spec.allowedRoutes.namespaces", problems);
     pricing::check(&spec.models, problems);
-    let (provider, mut endpoint, keys) = (provider?, endpoint?, keys?);
+    let quota = quota::read(&spec.quota, problems);
+    let (provider, mut endpoint, keys, quota) = (provider?, endpoint?, keys?, quota?);
     let total = spec.auth.api_key.as_ref().map_or(0, |pool| pool.keys.len());
     let (usable, shown) = (keys.len(), total == 0 || !keys.is_empty());
     let credential = ca.filter(|_| shown).map(|ca| {
         endpoint.ca = ca;
-        Credential { id: id.clone(), provider, endpoint, keys }
+        Credential { id: id.clone(), provider, endpoint, keys, quota }
     });
     let service = spec.endpoint.service.as_ref();
     let found =

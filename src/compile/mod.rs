@@ -120,5 +120,6 @@ fn order(report: &Report) -> (&str, usize, &str, &Option<ObjectId>) {
 mod choice_tests;
 #[cfg(test)]
 mod property;
+mod quota;
 #[cfg(test)]
 mod tests;

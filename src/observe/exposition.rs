@@ -53,6 +53,10 @@ const BACKEND_QUEUED: About = About(
     "trunkline_backend_queued_requests",
     "Requests that wait for the first pod of a Service.",
 );
+const QUOTA_HEADROOM: About = About(
+    "trunkline_quota_headroom_ratio",
+    "What is left of this process's share of a credential's quota, from 0 to 1.",
+);
 const DROPPED_SERIES: About =
     About("trunkline_dropped_series", "Series that are not shown because there are too many.");
 
@@ -99,6 +103,19 @@ pub struct BackendSample {
     pub queued: u64,
 }
 
+/// One limit of a credential's quota, as a scrape finds it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuotaSample {
+    /// The credential's namespace.
+    pub namespace: Arc<str>,
+    /// The credential.
+    pub credential: Arc<str>,
+    /// What is limited.
+    pub limit: &'static str,
+    /// What is left, from 0 to 1.
+    pub headroom: f64,
+}
+
 /// The metrics of a process.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -126,6 +143,7 @@ struct Inner {
     keys: Source<KeySample>,
     circuits: Source<CircuitSample>,
     backends: Source<BackendSample>,
+    quotas: Source<QuotaSample>,
     most: usize,
 }
 
@@ -175,6 +193,7 @@ impl Metrics {
                 keys: Source::new(),
                 circuits: Source::new(),
                 backends: Source::new(),
+                quotas: Source::new(),
                 most,
             })),
             table_revision: IntGauge::new(
@@ -243,6 +262,11 @@ impl Metrics {
         backends: impl Fn() -> Vec<BackendSample> + Send + Sync + 'static,
     ) {
         self.workers.0.backends.set(backends);
+    }
+
+    /// Asks `quotas` at every scrape what is left of credentials' quotas. The first call decides.
+    pub fn watch_quotas(&self, quotas: impl Fn() -> Vec<QuotaSample> + Send + Sync + 'static) {
+        self.workers.0.quotas.set(quotas);
     }
 
     /// Ends the series of routes and targets that a new table no longer has, also those of workers
@@ -320,6 +344,14 @@ impl Collector for Workers {
                 families.gauge(BACKEND_PODS, &labels, pods);
                 families.gauge(BACKEND_IN_FLIGHT, &labels, in_flight);
                 families.gauge(BACKEND_QUEUED, &labels, queued);
+            }
+        }
+        for sample in self.0.quotas.samples() {
+            let QuotaSample { namespace, credential, limit, headroom } = sample;
+            if families.take_room(1) {
+                let labels =
+                    [("namespace", &*namespace), ("credential", &*credential), ("limit", limit)];
+                families.ratio(QUOTA_HEADROOM, &labels, headroom);
             }
         }
         let mut routes: Vec<_> = routes.into_iter().collect();

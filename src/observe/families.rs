@@ -74,8 +74,13 @@ impl Families {
 
     /// Adds a gauge, for which room has been taken.
     pub(super) fn gauge(&mut self, about: About, labels: &Labels<'_>, value: u64) {
+        self.ratio(about, labels, to_f64(value));
+    }
+
+    /// Adds a gauge that is no whole number, for which room has been taken.
+    pub(super) fn ratio(&mut self, about: About, labels: &Labels<'_>, value: f64) {
         let mut gauge = Gauge::default();
-        gauge.set_value(to_f64(value));
+        gauge.set_value(value);
         let mut metric = Metric::from_label(pairs(labels));
         metric.set_gauge(gauge);
         self.push(about, MetricType::GAUGE, metric);

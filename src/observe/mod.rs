@@ -23,7 +23,7 @@ pub use self::{
         AffinityResult, Cells, CostKind, FailoverPhase, HedgeResult, RouteCells, TargetCells,
         TokenKind, Unpriced, Waste,
     },
-    exposition::{BackendSample, CircuitSample, KeySample, MOST_SERIES, Metrics},
+    exposition::{BackendSample, CircuitSample, KeySample, MOST_SERIES, Metrics, QuotaSample},
     health::{Readiness, Waiting},
     outcome::{AttemptOutcome, Outcome},
 };

@@ -11,7 +11,7 @@ use super::{admit::bounded, retry::Failure};
 use crate::{
     dialect::{ApiError, ErrorClass, ErrorKind, ProviderError, Refusal, RequestError, StreamError},
     observe::Outcome,
-    table::{ObjectId, Target},
+    table::{ObjectId, QuotaPart, Target},
 };
 
 /// One target that did not answer.
@@ -56,6 +56,9 @@ pub enum NoAnswer {
     Malformed(RequestError),
     /// No target could be asked at all: none is left, or none may be used now.
     NoTarget,
+    /// Every target that could serve is at the quota of its account: its name, the part of the quota,
+    /// and how long it is used up. Never empty.
+    OverQuota(Vec<(std::sync::Arc<str>, QuotaPart, Duration)>),
     /// Every target refused it before it was sent.
     Refused(Vec<(std::sync::Arc<str>, Refusal)>),
 }
@@ -84,6 +87,20 @@ pub fn of_no_answer(why: NoAnswer, model: &str, budget: Duration) -> (ApiError, 
             );
             let told = ApiError::new(ErrorKind::Unavailable, "no_usable_target", message);
             (told.with_retry_after(Some(Duration::from_secs(5))), Outcome::Unavailable)
+        }
+        NoAnswer::OverQuota(full) => {
+            let mut message = format!(
+                "model '{}' is used as much as its accounts' quotas allow:",
+                bounded(model)
+            );
+            for (target, part, _) in &full {
+                let _written = write!(message, " {target} ({}),", part.as_str());
+            }
+            message.pop();
+            let wait = full.iter().map(|(.., wait)| *wait).min().unwrap_or_default();
+            let told = ApiError::new(ErrorKind::RateLimited, "quota_exceeded", message);
+            let wait = wait.max(Duration::from_secs(1));
+            (told.with_retry_after(Some(wait)), Outcome::RateLimited)
         }
         NoAnswer::Refused(refusals) => {
             let mut message =

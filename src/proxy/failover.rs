@@ -15,18 +15,19 @@ use super::{
     error::{NoAnswer, Tried},
     facts::Chat,
     gate,
-    needs::{asked_by, needs},
+    needs::needs,
     outbound::Unsendable,
     queue::{self, Line},
     race::{Common, Ended, Grounded, Launched, launch, race},
     retry::{self, Allowance, Failure, Next, Progress},
     settle::Ledger,
     state::{RouteHandles, Worker},
+    unserved,
 };
 use crate::{
     dialect::{ErrorClass, Loss, Refusal, View},
     observe::HedgeResult,
-    select::{self, Ask, BYTES_A_TOKEN, Flight, Lane, LeftOut, Pick, Verdict, hedge_after},
+    select::{self, Ask, BYTES_A_TOKEN, Flight, Lane, Pick, hedge_after},
     table::{Key, Preference, Route, Target},
 };
 
@@ -64,6 +65,14 @@ struct Story {
     unseen: u32,
     /// The late target, and the second one that was asked because of it.
     hedge: Option<(usize, usize)>,
+}
+
+/// What follows when an attempt did not begin.
+enum Further {
+    /// Another target may do.
+    Choose,
+    /// None will.
+    Stop,
 }
 
 /// Finds an answer.
@@ -107,14 +116,10 @@ pub async fn serve(
             let at = pick.target;
             match begin(common, pick, since, ledger) {
                 Ok(launched) => launched,
-                Err(Grounded::Gone) => break,
-                Err(Grounded::Unsendable(Unsendable::Malformed(error))) => {
-                    return Err(NoAnswer::Malformed(error));
-                }
-                Err(Grounded::Unsendable(Unsendable::Refused(refusal))) => {
-                    story.refuse(route, at, refusal);
-                    continue;
-                }
+                Err(why) => match story.grounded(route, at, why)? {
+                    Further::Choose => continue,
+                    Further::Stop => break,
+                },
             }
         };
         let (first, wait) = (launched.pick.target, wait(common, &launched, &story, ledger));
@@ -172,10 +177,7 @@ pub async fn serve(
     if story.hedge.is_some() {
         ledger.hedged(HedgeResult::Neither);
     }
-    if story.tried.is_empty() {
-        story.refused.extend(incapable(common));
-    }
-    Err(story.end())
+    Err(story.end(common))
 }
 
 /// Waits for the first pod of a Service, where nothing else is left to ask; whether one has come. Who
@@ -201,45 +203,34 @@ async fn stand_in_line(
     }
 }
 
-/// The targets that cannot do what the request needs, with what they lack.
-fn incapable(common: Common<'_>) -> Vec<(Arc<str>, Refusal)> {
-    let Common { route, chat, ask, .. } = common;
-    let found = select::consider(common.targets(), &ask, &select::Tried::default(), common.arrived);
-    let told = found.candidates.iter().zip(&route.targets).filter_map(|(one, target)| {
-        let (field, message) = match one.verdict {
-            Verdict::LeftOut(LeftOut::Incapable(missing)) => {
-                let message = format!("model {} has no {}", target.model, missing.as_str());
-                (asked_by(missing), message)
-            }
-            Verdict::LeftOut(LeftOut::TooLong { tokens, context }) => (
-                "messages",
-                format!(
-                    "about {tokens} tokens are more than the {context} that model {} takes",
-                    target.model
-                ),
-            ),
-            Verdict::LeftOut(_) | Verdict::Eligible { .. } => return None,
-        };
-        let refusal = Refusal::at(chat.api.client().own_name(field), message);
-        Some((Arc::clone(&target.name), refusal))
-    });
-    told.collect()
-}
-
 impl Story {
-    fn refuse(&mut self, route: &Route, at: usize, refusal: Refusal) {
+    /// Notes why an attempt did not begin.
+    fn grounded(&mut self, route: &Route, at: usize, why: Grounded) -> Result<Further, NoAnswer> {
+        let refusal = match why {
+            Grounded::Gone => return Ok(Further::Stop),
+            Grounded::OverQuota => None,
+            Grounded::Unsendable(Unsendable::Malformed(error)) => {
+                return Err(NoAnswer::Malformed(error));
+            }
+            Grounded::Unsendable(Unsendable::Refused(refusal)) => Some(refusal),
+        };
         self.excluded.target(at);
-        if let Some(target) = route.targets.get(at) {
-            self.refused.push((Arc::clone(&target.name), refusal));
-        }
+        let target = route.targets.get(at);
+        self.refused.extend(target.zip(refusal).map(|(it, why)| (Arc::clone(&it.name), why)));
+        Ok(Further::Choose)
     }
 
-    fn end(self) -> NoAnswer {
-        match (self.tried.is_empty(), self.refused.is_empty()) {
-            (false, _) => NoAnswer::Failed(self.tried),
-            (true, false) => NoAnswer::Refused(self.refused),
-            (true, true) => NoAnswer::NoTarget,
+    /// Why there is no answer.
+    fn end(mut self, common: Common<'_>) -> NoAnswer {
+        if !self.tried.is_empty() {
+            return NoAnswer::Failed(self.tried);
         }
+        let full = unserved::over_quota(common, Instant::now());
+        if !full.is_empty() {
+            return NoAnswer::OverQuota(full);
+        }
+        self.refused.extend(unserved::incapable(common));
+        if self.refused.is_empty() { NoAnswer::NoTarget } else { NoAnswer::Refused(self.refused) }
     }
 }
 

@@ -28,5 +28,6 @@ pub mod settle;
 pub mod socket;
 pub mod state;
 pub mod tls;
+pub mod unserved;
 pub mod upstream;
 pub mod worker;

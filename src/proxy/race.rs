@@ -42,8 +42,8 @@ impl<'a> Common<'a> {
     /// What the choice is made among.
     pub fn targets(self) -> Targets<'a> {
         let Self { route, handles, .. } = self;
-        let RouteHandles { keys, health, backends, .. } = handles;
-        Targets { route, keys, health, backends }
+        let RouteHandles { keys, health, backends, accounts, .. } = handles;
+        Targets { route, keys, health, backends, accounts }
     }
 }
 
@@ -79,6 +79,8 @@ impl fmt::Debug for Launched<'_> {
 pub enum Grounded {
     /// The route has no such target; nothing is left to do.
     Gone,
+    /// Another request has taken the last place in the account's quota.
+    OverQuota,
     /// The request cannot be said to this target.
     Unsendable(Unsendable),
 }
@@ -92,6 +94,11 @@ pub fn launch(common: Common<'_>, pick: Pick, sent: Instant) -> Result<Launched<
     let target = route.targets.get(pick.target).ok_or(Grounded::Gone)?;
     let health = handles.health.get(pick.target).ok_or(Grounded::Gone)?;
     let outbound = outbound::outbound(chat, target).map_err(Grounded::Unsendable)?;
+    let account = handles.accounts.get(pick.target).and_then(Option::as_ref);
+    let claim = account
+        .map(|account| account.claim(&target.credential.quota, ask.tokens(), sent))
+        .transpose()
+        .map_err(|_over| Grounded::OverQuota)?;
     let losses = outbound.losses.clone();
     let key = pick.key.as_ref().and_then(|key| target.credential.keys.get(key.at));
     let ends = arrived + target.timeouts.total;
@@ -107,7 +114,8 @@ pub fn launch(common: Common<'_>, pick: Pick, sent: Instant) -> Result<Launched<
         ask.input_tokens,
         pick.probe,
         sent,
-    );
+    )
+    .within(claim);
     if let Some(pod) = &pick.pod {
         flight = flight.at(pod, sent);
     }

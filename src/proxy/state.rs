@@ -18,7 +18,10 @@ use super::{admit::Limits, authenticate::Anonymous, upstream::Pool};
 use crate::{
     dialect::Api,
     observe::{AccessLog, Cells, RouteCells, TargetCells, cells::Cell},
-    select::{Backend, Backends, Health, Healths, HedgeBudget, KeyState, KeyStates, RetryBudget},
+    select::{
+        Account, Accounts, Backend, Backends, Health, Healths, HedgeBudget, KeyState, KeyStates,
+        RetryBudget,
+    },
     table::{Route, Table},
 };
 
@@ -33,6 +36,8 @@ pub struct Shared {
     pub healths: Healths,
     /// What is known about the pods of Services.
     pub backends: Backends,
+    /// What is used of accounts with a quota.
+    pub accounts: Accounts,
     /// What clients may send.
     pub limits: Limits,
     /// Who is served without a key.
@@ -48,6 +53,7 @@ impl Shared {
             keys: KeyStates::new(now),
             healths: Healths::new(now),
             backends: Backends::new(now),
+            accounts: Accounts::new(now),
             limits: Limits::default(),
             anonymous,
         }
@@ -56,6 +62,7 @@ impl Shared {
     /// Puts a table into use: the next request is served from it.
     pub fn put(&self, table: &Arc<Table>) {
         self.backends.follow(table);
+        self.accounts.share(table.proxies());
         self.table.store(Arc::clone(table));
         self.retain(table);
     }
@@ -64,6 +71,7 @@ impl Shared {
     fn retain(&self, table: &Table) {
         self.keys.retain(table);
         self.healths.retain(table);
+        self.accounts.retain(table);
     }
 }
 
@@ -111,6 +119,8 @@ pub struct RouteHandles {
     pub health: Vec<Arc<Health>>,
     /// The pods of each target that is a Service.
     pub backends: Vec<Option<Arc<Backend>>>,
+    /// The account of each target whose credential has a quota.
+    pub accounts: Vec<Option<Arc<Account>>>,
     /// How many requests may be asked twice.
     pub hedges: RefCell<HedgeBudget>,
 }
@@ -137,6 +147,7 @@ impl RouteHandles {
             keys: targets.iter().map(|target| shared.keys.of(&target.credential)).collect(),
             health: targets.iter().map(|target| shared.healths.of(target)).collect(),
             backends: targets.iter().map(|target| shared.backends.of(&target.credential)).collect(),
+            accounts: targets.iter().map(|target| shared.accounts.of(&target.credential)).collect(),
             hedges: RefCell::default(),
             cells,
         }

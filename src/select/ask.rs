@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    account::Account,
     backend::Backend,
     belonging::Belonging,
     health::{Health, Lane},
@@ -25,9 +26,16 @@ pub struct Targets<'a> {
     pub health: &'a [Arc<Health>],
     /// The pods of each target whose credential names a Service.
     pub backends: &'a [Option<Arc<Backend>>],
+    /// The account of each target whose credential has a quota.
+    pub accounts: &'a [Option<Arc<Account>>],
 }
 
 impl Targets<'_> {
+    /// The account of a target whose credential has a quota.
+    pub(super) fn account(&self, at: usize) -> Option<&Account> {
+        self.accounts.get(at)?.as_deref()
+    }
+
     /// The pods of a target whose credential names a Service.
     pub(super) fn backend(&self, at: usize) -> Option<&Backend> {
         self.backends.get(at)?.as_deref()
@@ -49,4 +57,11 @@ pub struct Ask {
     pub preference: Option<Preference>,
     /// With what it belongs together, where the route minds.
     pub belonging: Option<Belonging>,
+}
+
+impl Ask {
+    /// The tokens to expect, input and output together.
+    pub fn tokens(&self) -> u64 {
+        u64::from(self.input_tokens) + u64::from(self.output_tokens)
+    }
 }

@@ -4,8 +4,8 @@
 //! random number and changes nothing. What it says, in this order:
 //!
 //! 1. A target is left out that is drained, was tried for this request, or has no key that is free;
-//!    whose model cannot do what the request needs; that is failing (its breaker is open); that is
-//!    silent (what it owes is later than usual).
+//!    whose model cannot do what the request needs; whose account is at its quota; that is failing
+//!    (its breaker is open); that is silent (what it owes is later than usual).
 //! 2. The lowest tier with a target left serves; of it, those that do all of what was asked for while
 //!    there is one.
 //! 3. Of these, those that miss the SLO are left out while one holds it. When none does, the SLO is
@@ -20,7 +20,6 @@ use tokio::time::Instant;
 
 use super::{
     ask::{Ask, Targets},
-    backend::Backend,
     breaker::Admit,
     health::{Health, Reading},
     key::soonest,
@@ -33,7 +32,7 @@ use super::{
     verdict::{Candidate, Considered, LeftOut, SloPart, Verdict},
     window::Limit,
 };
-use crate::table::{Route, Slo, Strategy, Target};
+use crate::table::{Slo, Strategy, Target};
 
 /// The share of first tokens that must come within the SLO.
 const SLO_SHARE: f32 = 0.9;
@@ -53,8 +52,7 @@ pub fn consider(targets: Targets<'_>, ask: &Ask, tried: &Tried, now: Instant) ->
             quality: target.quality,
             verdict: Verdict::Eligible { score: 0.0, speed: 0.0, weight: 0.0 },
         };
-        let backend = targets.backend(at);
-        match hard(targets.route, target, keys, health, backend, ask, (at, tried, now)) {
+        match hard(targets, target, keys, health, ask, (at, tried, now)) {
             Ok((reading, weight)) => {
                 one.reading = Some(reading);
                 one.cost = target.pricing.as_ref().map(|pricing| {
@@ -87,11 +85,10 @@ pub fn consider(targets: Targets<'_>, ask: &Ask, tried: &Tried, now: Instant) ->
 
 /// The filters that no strategy changes. Gives what is known, and the weight.
 fn hard(
-    route: &Route,
+    targets: Targets<'_>,
     target: &Target,
     keys: &[Arc<KeyState>],
     health: &Health,
-    backend: Option<&Backend>,
     ask: &Ask,
     (at, tried, now): (usize, &Tried, Instant),
 ) -> Result<(Reading, f32), LeftOut> {
@@ -104,12 +101,17 @@ fn hard(
     if let Some(why) = needs::lacks(&ask.needs, target.ability, health) {
         return Err(why);
     }
+    if let Some(account) = targets.account(at) {
+        let quota = &target.credential.quota;
+        account.admits(quota, ask.tokens(), now).map_err(LeftOut::OverQuota)?;
+    }
     let mut left = keys.iter().filter(|key| !tried.has_key(key));
     if !target.credential.keys.is_empty() && !left.any(|key| key.is_free(now)) {
         let until = soonest(target, keys, tried, now).map(|(until, _)| until);
         return Err(until.map_or(LeftOut::NoKey, |until| LeftOut::KeysRest { until }));
     }
-    let policy = &route.choosing.breaker;
+    let policy = &targets.route.choosing.breaker;
+    let backend = targets.backend(at);
     if let Some(backend) = backend {
         pods::admits(backend, tried, ask, policy, now)?;
     }

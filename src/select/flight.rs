@@ -8,6 +8,7 @@ use std::sync::{Arc, atomic::Ordering};
 use tokio::time::Instant;
 
 use super::{
+    account::Claim,
     average::Pace,
     breaker::Phase,
     health::{Health, Lane, PRIOR_FIRST_TOKEN, TIME, Trust, thousands, tick},
@@ -46,6 +47,8 @@ pub struct Flight {
     judged: bool,
     /// The same request on its way to one pod of the target.
     pod: Option<Box<Self>>,
+    /// Its place in the account's quota.
+    claim: Option<Claim>,
 }
 
 impl Flight {
@@ -81,6 +84,7 @@ impl Flight {
             begun: sent,
             judged: false,
             pod: None,
+            claim: None,
         }
     }
 
@@ -94,6 +98,20 @@ impl Flight {
         let pod = Self::begin(health, policy, lane, tokens, picked.probe, now);
         self.pod = Some(Box::new(pod));
         self
+    }
+
+    /// The request has this place in the account's quota, for as long as it flies.
+    #[must_use]
+    pub fn within(mut self, claim: Option<Claim>) -> Self {
+        self.claim = claim;
+        self
+    }
+
+    /// The provider has told how many tokens it took, input and output together.
+    pub fn spent(&mut self, tokens: u64, now: Instant) {
+        if let Some(claim) = &mut self.claim {
+            claim.settle(tokens, now);
+        }
     }
 
     /// The first token has come, or the whole answer. Gives whether this closed or opened a breaker.
@@ -126,6 +144,9 @@ impl Flight {
     /// The request was not answered for reasons of its own, or of its key: the target is well.
     pub fn excused(&mut self) {
         self.tell_pod(Self::excused);
+        if let Some(claim) = &mut self.claim {
+            claim.refund();
+        }
         self.stop_waiting();
     }
 

@@ -9,8 +9,9 @@
 //! elsewhere before, and waits no longer than [`Pick::patience`].
 //!
 //! When no target may serve, the least bad one does: an outage of our own making would be worse than
-//! one more refusal.
+//! one more refusal. Only a quota is kept whatever happens: its owner wants it so.
 
+mod account;
 mod affinity;
 mod ask;
 mod average;
@@ -24,6 +25,7 @@ mod health;
 mod hedge;
 mod key;
 mod keys;
+mod minute;
 mod needs;
 mod outstanding;
 mod pods;
@@ -41,6 +43,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 pub use self::{
+    account::{Account, Accounts, Claim, Over},
     affinity::{Hold, Kept, hold, order},
     ask::{Ask, RouteKeys, Targets},
     backend::{Backend, Backends, Pod},
@@ -185,6 +188,7 @@ fn probe(
             | LeftOut::KeysRest { .. }
             | LeftOut::NoKey
             | LeftOut::NoPod
+            | LeftOut::OverQuota(_)
             | LeftOut::Silent
             | LeftOut::TooLong { .. }
             | LeftOut::Tried => false,
@@ -287,6 +291,7 @@ fn last_resort(
             | LeftOut::Incapable(_)
             | LeftOut::NoKey
             | LeftOut::NoPod
+            | LeftOut::OverQuota(_)
             | LeftOut::TooLong { .. }
             | LeftOut::Tried => return None,
         };

@@ -10,7 +10,7 @@ use crate::{
     provider::{self, Capability},
     table::{
         Access, Choosing, Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId,
-        Overrides, Route, Secret, Table, Target, Timeouts,
+        Overrides, Quota, Route, Secret, Table, Target, Timeouts,
     },
 };
 
@@ -40,7 +40,7 @@ fn target(name: &str, tier: u8, weight: u32, keys: &[(&str, u32)]) -> Arc<Target
     let id = ObjectId::new("team", name);
     Arc::new(Target {
         name: name.into(),
-        credential: Arc::new(Credential { id, provider, endpoint, keys }),
+        credential: Arc::new(Credential { id, provider, endpoint, keys, quota: Quota::default() }),
         model: "m".into(),
         traits: Traits::default(),
         ability: provider::Ability::default(),
@@ -103,7 +103,13 @@ fn pick(
         preference: None,
         belonging: None,
     };
-    choose(Targets { route, keys, health: &health, backends: &[] }, &ask, tried, now, random)
+    choose(
+        Targets { route, keys, health: &health, backends: &[], accounts: &[] },
+        &ask,
+        tried,
+        now,
+        random,
+    )
 }
 
 fn count(
@@ -148,7 +154,8 @@ fn a_model_that_cannot_serve_the_request_is_never_asked_and_a_lesser_one_only_wi
     );
     let healths = Healths::new(now);
     let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
-    let targets = Targets { route: &route, keys: &keys, health: &health, backends: &[] };
+    let targets =
+        Targets { route: &route, keys: &keys, health: &health, backends: &[], accounts: &[] };
     let served = |must: &[Capability], better: &[Capability], output_tokens, text_bytes| {
         let needs = Needs {
             must: must.iter().copied().collect(),
@@ -337,7 +344,8 @@ fn a_balanced_route_serves_each_caller_by_what_matters_to_it() {
         let mut flight = Flight::begin(Arc::clone(health), breaker, lane, 100, false, now);
         flight.answered(now + Duration::from_millis(millis));
     }
-    let targets = Targets { route: &route, keys: &keys, health: &health, backends: &[] };
+    let targets =
+        Targets { route: &route, keys: &keys, health: &health, backends: &[], accounts: &[] };
     let serves = |preference| {
         let ask = Ask {
             lane: Lane::Streamed,

@@ -4,7 +4,7 @@
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
-use super::health::Reading;
+use super::{account::Over, health::Reading};
 use crate::{provider::Capability, table::Slo};
 
 /// A target as a request sees it.
@@ -65,6 +65,8 @@ pub enum LeftOut {
     NoKey,
     /// No pod of its Service is ready.
     NoPod,
+    /// Its account is used as much as it may be.
+    OverQuota(Over),
     /// It accepts and does not answer.
     Silent,
     /// It is far slower than the fastest.

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
+    num::NonZeroU64,
     sync::Arc,
     time::Duration,
 };
@@ -13,7 +14,7 @@ use super::{
     Access, Affinity, AffinityBy, Backend, Choosing, CircuitBreaker, Consumer, ConsumerKey,
     Consumers, Contents, Credential, Digest, Endpoint, Failover, FailoverOn, HeaderMatch,
     HeaderTest, Hedge, Key, Match, Namespaces, ObjectId, Overrides, Pattern, Preference, Queue,
-    Route, Secret, Shares, Slo, Table, Target, Timeouts, choosing,
+    Quota, Route, Secret, Shares, Slo, Table, Target, Timeouts, choosing,
 };
 use crate::{
     dialect::{Api, Traits, traits::Thinking},
@@ -28,6 +29,7 @@ pub(crate) struct Parts {
     credentials: BTreeMap<ObjectId, Credential>,
     /// Each target with its place among the credentials.
     routes: BTreeMap<ObjectId, (Route, Vec<(Target, sample::Index)>)>,
+    proxies: u32,
 }
 
 impl Parts {
@@ -48,6 +50,7 @@ impl Parts {
         Table::new(revision, routes.collect())
             .with_consumers(Consumers::new(consumers))
             .with_backends(backends)
+            .with_proxies(self.proxies)
     }
 
     /// The table, taken apart.
@@ -74,6 +77,7 @@ impl Parts {
             backends: mix(&self.backends, &other.backends, coins),
             credentials: mix(&self.credentials, &other.credentials, coins),
             routes: mix(&self.routes, &other.routes, coins),
+            proxies: if coins.first() == Some(&true) { self.proxies } else { other.proxies },
         }
     }
 }
@@ -85,8 +89,8 @@ pub(crate) fn parts() -> impl Strategy<Value = Parts> {
     let routes = collection::btree_map(id(), (route(), targets), 0..8);
     let consumers = collection::btree_map(id(), consumer(), 0..4);
     let backends = collection::btree_map(id(), backend(), 0..4);
-    (consumers, backends, credentials, routes).prop_map(
-        |(consumers, backends, credentials, routes)| {
+    (consumers, backends, credentials, routes, any::<u32>()).prop_map(
+        |(consumers, backends, credentials, routes, proxies)| {
             let named = |(id, consumer)| (ObjectId::clone(&id), Consumer { id, ..consumer });
             let consumers = consumers.into_iter().map(named).collect();
             let named = |(id, credential)| (ObjectId::clone(&id), Credential { id, ..credential });
@@ -98,6 +102,7 @@ pub(crate) fn parts() -> impl Strategy<Value = Parts> {
                 backends,
                 credentials,
                 routes: routes.into_iter().map(named).collect(),
+                proxies,
             }
         },
     )
@@ -146,20 +151,29 @@ fn credential() -> impl Strategy<Value = Credential> {
         any::<bool>(),
     );
     let provider = sample::select(PROVIDERS.iter().collect::<Vec<_>>());
-    (provider, endpoint, collection::vec(key, 0..3)).prop_map(
-        |(provider, (tls, host, port, base_path, ca, server_name, service), keys)| Credential {
-            id: nobody(),
-            provider,
-            endpoint: Endpoint {
-                tls,
-                host: provider.hosts.first().map_or_else(|| host.into(), |own| Arc::from(*own)),
-                port,
-                base_path,
-                ca: ca.map(Arc::from),
-                server_name,
-                service: service && provider.hosts.is_empty(),
-            },
-            keys,
+    let limit = || any::<u64>().prop_map(NonZeroU64::new);
+    let quota = (limit(), limit(), limit()).prop_map(|limits| Quota {
+        max_concurrent: limits.0,
+        requests_per_minute: limits.1,
+        tokens_per_minute: limits.2,
+    });
+    (provider, endpoint, collection::vec(key, 0..3), quota).prop_map(
+        |(provider, (tls, host, port, base_path, ca, server_name, service), keys, quota)| {
+            Credential {
+                id: nobody(),
+                provider,
+                endpoint: Endpoint {
+                    tls,
+                    host: provider.hosts.first().map_or_else(|| host.into(), |own| Arc::from(*own)),
+                    port,
+                    base_path,
+                    ca: ca.map(Arc::from),
+                    server_name,
+                    service: service && provider.hosts.is_empty(),
+                },
+                keys,
+                quota,
+            }
         },
     )
 }
@@ -194,6 +208,7 @@ fn target() -> impl Strategy<Value = Target> {
                         service: false,
                     },
                     keys: Vec::new(),
+                    quota: Quota::default(),
                 }),
                 model,
                 ability: Ability::default(),

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     io::{Read, Write},
+    num::NonZeroU32,
     sync::Arc,
 };
 
@@ -44,6 +45,7 @@ pub struct Contents {
     pub(super) backends: Backends,
     pub(super) consumers: ConsumersByName,
     pub(super) credentials: Credentials,
+    pub(super) proxies: u32,
     pub(super) routes: Routes,
 }
 
@@ -128,7 +130,7 @@ impl Contents {
     /// When one name stands for two things, which no compiled table has.
     pub fn of(table: &Table) -> Result<Self, Refused> {
         let contents = Self::of_routes(table.routes())?.with_consumers(table.consumers())?;
-        Ok(contents.with_backends(table.backends().clone()))
+        Ok(contents.with_backends(table.backends().clone()).with_proxies(table.proxies()))
     }
 
     /// Whether it holds a provider's key that `table` does not.
@@ -147,6 +149,22 @@ impl Contents {
     #[must_use]
     pub fn with_backends(self, backends: Backends) -> Self {
         Self { backends, ..self }
+    }
+
+    /// The same, shared by so many proxies.
+    #[must_use]
+    pub fn with_proxies(self, proxies: u32) -> Self {
+        Self { proxies, ..self }
+    }
+
+    /// How many proxies share each quota.
+    pub const fn proxies(&self) -> u32 {
+        self.proxies
+    }
+
+    /// Whether any credential has a quota.
+    pub fn has_quotas(&self) -> bool {
+        self.credentials.values().any(|credential| !credential.quota.is_empty())
     }
 
     /// The same with these consumers.
@@ -197,6 +215,7 @@ impl Contents {
         Table::of_shared(revision, self.routes.values().map(Arc::clone).collect())
             .with_consumers(consumers)
             .with_backends(self.backends.clone())
+            .with_proxies(self.proxies)
     }
 
     /// The bytes of a base.
@@ -211,10 +230,13 @@ impl Contents {
             backends: &'a Backends,
             consumers: &'a ConsumersByName,
             credentials: &'a Credentials,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            proxies: Option<NonZeroU32>,
             routes: &'a Routes,
         }
-        let Self { backends, consumers, credentials, routes } = self;
-        pack(&Written { format: FORMAT, backends, consumers, credentials, routes })
+        let Self { backends, consumers, credentials, proxies, routes } = self;
+        let proxies = NonZeroU32::new(*proxies);
+        pack(&Written { format: FORMAT, backends, consumers, credentials, proxies, routes })
     }
 
     /// Reads a base.
@@ -229,11 +251,14 @@ impl Contents {
             #[serde(default)]
             consumers: ConsumersByName,
             credentials: Credentials,
+            #[serde(default)]
+            proxies: u32,
             #[serde(borrow)]
             routes: &'a RawValue,
         }
         let (text, hash) = unpack(bytes)?;
-        let Read { backends, consumers, credentials, routes } = serde_json::from_slice(&text)?;
+        let Read { backends, consumers, credentials, proxies, routes } =
+            serde_json::from_slice(&text)?;
         check_consumers(&consumers)?;
         check_credentials(&credentials)?;
         let (routes, credentials) =
@@ -241,7 +266,7 @@ impl Contents {
         let routes = routes?;
         match routes.iter().find(|(id, route)| **id != route.id) {
             Some((id, _)) => Err(Unreadable::Misnamed(id.clone())),
-            None => Ok((Self { backends, consumers, credentials, routes }, hash)),
+            None => Ok((Self { backends, consumers, credentials, proxies, routes }, hash)),
         }
     }
 
@@ -279,7 +304,7 @@ pub(super) fn check_consumers(consumers: &ConsumersByName) -> Result<(), Unreada
 /// provider only.
 pub(super) fn check_credentials(credentials: &Credentials) -> Result<(), Unreadable> {
     for (id, credential) in credentials {
-        let Credential { id: own, provider, endpoint, keys: _ } = &**credential;
+        let Credential { id: own, provider, endpoint, keys: _, quota: _ } = &**credential;
         if id != own {
             return Err(Unreadable::Misnamed(id.clone()));
         }

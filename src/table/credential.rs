@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{id::ObjectId, secret::Secret, wire};
+use super::{id::ObjectId, quota::Quota, secret::Secret, wire};
 use crate::provider::Provider;
 
 /// One account at one provider, or one server.
@@ -19,6 +19,9 @@ pub struct Credential {
     pub endpoint: Endpoint,
     /// The keys to choose from; empty where the server asks for none.
     pub keys: Vec<Key>,
+    /// How much of it may be used.
+    #[serde(default, skip_serializing_if = "Quota::is_empty")]
+    pub quota: Quota,
 }
 
 /// Where an upstream is.

@@ -22,6 +22,7 @@ pub mod matcher;
 pub mod overlay;
 pub mod policy;
 pub mod publish;
+mod quota;
 mod reference;
 mod route;
 pub mod secret;
@@ -42,6 +43,7 @@ pub use self::{
     id::ObjectId,
     matcher::{HeaderMatch, HeaderTest, Match, Pattern, Specificity},
     policy::{Failover, FailoverOn, FailoverSet, Overrides, Timeouts},
+    quota::{Quota, QuotaPart},
     route::{Route, Target},
     secret::Secret,
 };
@@ -60,6 +62,8 @@ pub struct Table {
     consumers: Consumers,
     /// The pods of credentials that name a Service.
     backends: Backends,
+    /// How many proxies share each quota; 0 where there is none.
+    proxies: u32,
 }
 
 impl Table {
@@ -73,7 +77,7 @@ impl Table {
         routes.sort_by(|a, b| a.rank().cmp(&b.rank()));
         let index = index::Index::new(&routes);
         let (consumers, backends) = Default::default();
-        Self { revision, routes, index, consumers, backends }
+        Self { revision, routes, index, consumers, backends, proxies: 0 }
     }
 
     /// The same table with these consumers.
@@ -96,6 +100,17 @@ impl Table {
     /// The pods of each credential that names a Service.
     pub const fn backends(&self) -> &Backends {
         &self.backends
+    }
+
+    /// The same table, of which so many proxies share each quota.
+    #[must_use]
+    pub fn with_proxies(self, proxies: u32) -> Self {
+        Self { proxies, ..self }
+    }
+
+    /// How many proxies share each quota; 0 where there is none to share.
+    pub const fn proxies(&self) -> u32 {
+        self.proxies
     }
 
     /// All routes in order of decision.

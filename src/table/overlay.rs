@@ -39,6 +39,9 @@ pub struct Overlay {
     consumers: Changes<Arc<Consumer>>,
     #[serde(default)]
     credentials: Changes<Arc<Credential>>,
+    /// How many proxies share each quota, where that differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proxies: Option<u32>,
     #[serde(default)]
     routes: Changes<Box<RawValue>>,
 }
@@ -87,7 +90,8 @@ impl Overlay {
         let put = put.map_err(|error| Refused::Unwritable(error.to_string()))?;
         let consumers = Changes::between(&base.consumers, &table.consumers);
         let backends = Changes::between(&base.backends, &table.backends);
-        Ok(Self { backends, consumers, credentials, routes: Changes { put, gone } })
+        let proxies = (base.proxies != table.proxies).then_some(table.proxies);
+        Ok(Self { backends, consumers, credentials, proxies, routes: Changes { put, gone } })
     }
 
     /// The table that it makes of `base`.
@@ -99,6 +103,7 @@ impl Overlay {
             backends: changed_backends,
             consumers: changed_consumers,
             credentials: changed,
+            proxies,
             routes: changed_routes,
         } = self;
         check_consumers(&changed_consumers.put)?;
@@ -131,7 +136,8 @@ impl Overlay {
                 *route = with(route, &changed.put);
             }
         }
-        Ok(Contents { backends, consumers, credentials, routes })
+        let proxies = proxies.unwrap_or(base.proxies);
+        Ok(Contents { backends, consumers, credentials, proxies, routes })
     }
 
     /// Whether nothing differs.
@@ -139,6 +145,7 @@ impl Overlay {
         self.backends.is_empty()
             && self.consumers.is_empty()
             && self.credentials.is_empty()
+            && self.proxies.is_none()
             && self.routes.is_empty()
     }
 

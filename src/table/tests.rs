@@ -137,6 +137,7 @@ fn table(routes: usize) -> Table {
                 cooldown_rate_limited: std::time::Duration::from_secs(1),
                 cooldown_rejected: std::time::Duration::from_secs(1),
             }],
+            quota: Quota::default(),
         })
     };
     let second = std::time::Duration::from_secs(1);
@@ -194,6 +195,7 @@ fn a_rotated_key_is_one_small_change() {
     let mut after = before.clone();
     let rotated = Credential {
         keys: Vec::new(),
+        quota: Quota::default(),
         ..Credential::clone(&before.credentials[&ObjectId::new("team", "openai")])
     };
     let overlay = Overlay::between(&before, &{

@@ -19,7 +19,8 @@ use std::{
 
 use trunkline::observe::{
     AffinityResult, AttemptOutcome, BackendSample, CircuitSample, CostKind, FailoverPhase,
-    HedgeResult, KeySample, Metrics, Outcome, Readiness, TokenKind, Unpriced, Waste, admin,
+    HedgeResult, KeySample, Metrics, Outcome, QuotaSample, Readiness, TokenKind, Unpriced, Waste,
+    admin,
     operator::{Operator, WatchRestart, WriteResult},
     source::{Source, TableRejection},
 };
@@ -85,6 +86,10 @@ fn used() -> Metrics {
     metrics.watch_backends(|| {
         let [namespace, credential] = ["team", "vllm"].map(Arc::from);
         vec![BackendSample { namespace, credential, pods: 1, in_flight: 1, queued: 0 }]
+    });
+    metrics.watch_quotas(|| {
+        let [namespace, credential] = ["team", "anthropic"].map(Arc::from);
+        vec![QuotaSample { namespace, credential, limit: "maxConcurrent", headroom: 0.5 }]
     });
     metrics.watch_keys(|| {
         let [namespace, credential, key] = ["team", "anthropic", "k1"].map(Arc::from);

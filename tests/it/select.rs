@@ -12,7 +12,7 @@ use trunkline::{
     select::{Ask, Healths, KeyState, KeyStates, Lane, Needs, Pick, Targets, Tried, choose},
     table::{
         Access, Choosing, Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId,
-        Overrides, Route, Secret, Target, Timeouts,
+        Overrides, Quota, Route, Secret, Target, Timeouts,
     },
 };
 
@@ -42,6 +42,7 @@ fn target(at: usize, (tier, weight, keys): &Row) -> Arc<Target> {
             service: false,
         },
         keys: keys.iter().enumerate().map(key).collect(),
+        quota: Quota::default(),
     };
     Arc::new(Target {
         name: format!("t{at}").into(),
@@ -101,7 +102,13 @@ fn pick(
         preference: None,
         belonging: None,
     };
-    choose(Targets { route, keys, health: &health, backends: &[] }, &ask, tried, now, random)
+    choose(
+        Targets { route, keys, health: &health, backends: &[], accounts: &[] },
+        &ask,
+        tried,
+        now,
+        random,
+    )
 }
 
 /// How far drawn shares are from the wanted ones: Pearson's chi-square.

@@ -64,6 +64,8 @@ ROUTES = [
             target("seeing", "anthropic", "sim-ok", pricing={"input": "0.1", "output": "0.2"}),
         ],
     ),
+    route("rationed", [target("some", "rationed", "sim-ok"), target("rest", "anthropic", "sim-ok", tier=1)]),
+    route("scarce", [target("some", "scarce", "sim-ok")]),
     route(
         "strict", [target("only", "openai", "sim-slow-50")],
         strategy={"type": "Fastest"}, slo={"firstToken": "1ms"},
@@ -79,6 +81,13 @@ ROUTES = [
 def blind(account):
     """The account, whose model sees nothing and does not read much."""
     account["spec"]["models"] = [{"name": "sim-ok", "capabilities": ["Tools"], "contextTokens": 2000}]
+    return account
+
+
+def limited(name, at, requests):
+    """An account with a quota."""
+    account = credential(name, "OpenAICompatible", at + "/v1")
+    account["spec"]["quota"] = {"requestsPerMinute": requests}
     return account
 
 
@@ -114,6 +123,8 @@ def client(tmp_path_factory, simulated):
         blind(credential("openai", "OpenAICompatible", simulated["openai"] + "/v1")),
         credential("anthropic", "AnthropicCompatible", simulated["anthropic"]),
         credential("gemini", "GeminiCompatible", simulated["gemini"]),
+        limited("rationed", simulated["openai"], 3),
+        limited("scarce", simulated["openai"], 1),
     ]
     (folder / "all.json").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
     log = tmp_path_factory.mktemp("log") / "access.jsonl"
@@ -206,6 +217,29 @@ def test_the_access_log_and_the_metrics_tell_the_same_costs(client):
             break
         time.sleep(0.1)
     assert told == cost and all(Decimal(line["cost_usd"]) > 0 for line in logged)
+
+
+def test_what_an_account_may_not_take_goes_to_the_next_target(client):
+    seen = [ask(client, "rationed")["x-trunkline-attempts"] for _ in range(6)]
+    assert seen == ["some:ok"] * 3 + ["rest:ok"] * 3
+    assert 'trunkline_quota_headroom_ratio{credential="rationed",limit="requestsPerMinute",namespace="default"} 0' \
+        in metrics(client)
+    assert "at its quota of requestsPerMinute" in explained(client, "rationed")
+
+
+def test_a_client_beyond_every_quota_is_told_when_to_come_again(client):
+    ask(client, "scarce")
+    with pytest.raises(openai.RateLimitError) as refused:
+        ask(client, "scarce")
+    assert refused.value.code == "quota_exceeded" and "some (requestsPerMinute)" in refused.value.message
+    assert 50 < int(refused.value.response.headers["retry-after"]) <= 65
+
+
+def explained(client, model):
+    """What a running proxy says of a request."""
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
+    request = urllib.request.Request(client.admin + "/internal/explain", body.encode(), method="POST")
+    return urllib.request.urlopen(request).read().decode()
 
 
 def test_an_objective_that_nobody_holds_is_given_up_and_said(client):

@@ -13,6 +13,7 @@ pub(super) struct Known {
     pub(super) table: Vec<Arc<Route>>,
     pub(super) keys: Consumers,
     pub(super) backends: Backends,
+    pub(super) proxies: u32,
     pub(super) routes: BTreeSet<ObjectId>,
     pub(super) credentials: BTreeSet<ObjectId>,
     pub(super) consumers: BTreeSet<ObjectId>,
@@ -32,6 +33,7 @@ pub(super) fn known(published: &Published) -> Known {
     known.table = table.routes().to_vec();
     known.keys = table.consumers().clone();
     known.backends = table.backends().clone();
+    known.proxies = table.proxies();
     for route in &known.table {
         known.routes.insert(route.id.clone());
         for target in &route.targets {

@@ -122,6 +122,8 @@ struct Operator {
     begun: bool,
     /// What was compiled last.
     table: Arc<Contents>,
+    /// How many proxies share each quota; of no use while there is none.
+    sharers: u32,
     publisher: Publisher,
     floor: Arc<AtomicU64>,
     term: Option<Term>,
@@ -201,6 +203,7 @@ impl Operator {
             pace: Pace::default(),
             begun: false,
             table: Arc::default(),
+            sharers: published.proxies,
             publisher,
             floor: Arc::default(),
             term: None,
@@ -299,6 +302,7 @@ impl Operator {
         }
         if over(self.fleet_due) {
             self.fleet_due = None;
+            self.share(now);
             self.look_at_all(true);
         }
         if self.leads() {
@@ -398,5 +402,7 @@ async fn at(time: Option<Instant>) {
 mod large;
 #[cfg(test)]
 mod rotation;
+#[cfg(test)]
+mod share;
 #[cfg(test)]
 mod tests;

@@ -47,7 +47,10 @@ impl Operator {
                 .and_then(|contents| contents.with_consumers(compiler.consumers()))
                 .map(|contents| contents.with_backends(compiler.backends().clone()));
             match contents {
-                Ok(contents) => self.table = Arc::new(contents),
+                Ok(contents) => {
+                    let sharers = if contents.has_quotas() { self.sharers() } else { 0 };
+                    self.table = Arc::new(contents.with_proxies(sharers));
+                }
                 // Not for what `compile` makes; if it were, the last table stays.
                 Err(error) => tracing::error!(%error, "the table cannot be put together"),
             }
@@ -71,6 +74,21 @@ impl Operator {
         self.stamp = None;
         if !self.leads() {
             self.waiting = None;
+        }
+    }
+
+    /// How many proxies share each quota. While none serves, those that were there last.
+    fn sharers(&mut self) -> u32 {
+        if let Ok(ready @ 1..) = u32::try_from(self.world.fleet.len()) {
+            self.sharers = ready;
+        }
+        self.sharers
+    }
+
+    /// The proxies have been the same for a while: each quota is shared among them, where there is one.
+    pub(super) fn share(&mut self, now: Instant) {
+        if self.table.has_quotas() && self.table.proxies() != self.sharers() {
+            self.pace.changed(1, now);
         }
     }
 

@@ -291,6 +291,9 @@ impl Ledger {
     /// Tells what is known of the target how its answer ended.
     fn land(&mut self, outcome: Outcome, now: Instant) {
         let Some(mut flight) = self.flight.take() else { return };
+        if let Some(usage) = self.usage {
+            flight.spent(usage.input + usage.output, now);
+        }
         match outcome {
             Outcome::Ok => {
                 if let Some(usage) = self.usage.filter(|_| self.text_alone) {

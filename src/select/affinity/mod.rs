@@ -113,6 +113,7 @@ const fn is_home(one: &Candidate) -> bool {
             | LeftOut::MissesSlo(_)
             | LeftOut::NoKey
             | LeftOut::NoPod
+            | LeftOut::OverQuota(_)
             | LeftOut::Silent
             | LeftOut::Slow
             | LeftOut::Tried => true,

@@ -38,7 +38,7 @@ use trunkline::{
         state::{Shared, Worker},
         upstream::Pool,
     },
-    select::{Backends, Healths, KeyStates, Standing},
+    select::{Accounts, Backends, Healths, KeyStates, Standing},
     table::{Backend, ObjectId, Table},
 };
 
@@ -401,6 +401,7 @@ impl Proxy {
             keys: KeyStates::new(Instant::now()),
             healths: Healths::new(Instant::now()),
             backends: Backends::new(Instant::now()),
+            accounts: Accounts::new(Instant::now()),
             limits,
             anonymous: trunkline::proxy::authenticate::Anonymous::Allow,
         });
@@ -430,6 +431,12 @@ impl Proxy {
     pub fn keys(&self) -> Vec<Standing> {
         let all = self.shared.keys.all(Instant::now()).into_iter();
         all.map(|(_, _, standing)| standing).collect()
+    }
+
+    /// What is left of each limit of each account.
+    pub fn headrooms(&self) -> Vec<(&'static str, f64)> {
+        let all = self.shared.accounts.headrooms(&self.shared.table.load(), Instant::now());
+        all.into_iter().map(|(_, part, left)| (part.as_str(), left)).collect()
     }
 
     /// Sends a request and gives the answer as soon as its head is there.

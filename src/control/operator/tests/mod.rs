@@ -104,7 +104,7 @@ pub(super) fn stored(fake: &Fake, name: &str, key: &str) -> Option<Vec<u8>> {
 }
 
 /// What a proxy would read now.
-fn published(fake: &Fake) -> Option<Published> {
+pub(super) fn published(fake: &Fake) -> Option<Published> {
     let data = |name: &str| stored(fake, name, DATA_KEY);
     let head = data(HEAD_SECRET)?;
     let slots: BTreeMap<_, _> =
@@ -360,7 +360,7 @@ async fn proxy(state: watch::Receiver<Value>) -> SocketAddr {
     address
 }
 
-fn pod(fake: &Fake, name: &str, ready: &str) {
+pub(super) fn pod(fake: &Fake, name: &str, ready: &str) {
     let status = json!({"podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": ready}]});
     let metadata = json!({"labels": {"component": "proxy"}});
     let path = format!("/api/v1/namespaces/trunkline/pods/{name}");
