@@ -29,5 +29,6 @@ pub mod proxy;
 pub mod select;
 pub mod sim;
 pub mod source;
+pub mod spend;
 pub mod table;
 mod words;

@@ -22,16 +22,18 @@ mod policy;
 mod report;
 mod routes;
 mod scaling;
+mod tiers;
 mod world;
 
 type Part = fn(&mut report::Report);
 
 /// The parts, by the names that choose them: `make bench-policy PARTS="outage scaling"`.
-const PARTS: [(&str, Part); 4] = [
+const PARTS: [(&str, Part); 5] = [
     ("outage", outage::run),
     ("cheapest", cheapest::run),
     ("decision", decision::run),
     ("scaling", scaling::run),
+    ("tiers", tiers::run),
 ];
 
 fn main() {

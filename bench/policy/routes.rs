@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use trunkline::{
     dialect::Traits,
-    provider::{self, Pricing},
+    provider::{self, Pricing, Schedule},
     select::{Health, Healths, KeyState, KeyStates},
     table::{
         Access, Choosing, Credential, Endpoint, Failover, FailoverOn, Key, Match, ObjectId,
@@ -78,6 +78,7 @@ fn target(at: usize, pricing: Option<Pricing>) -> Arc<Target> {
         },
         keys: vec![key],
         quota: Quota::default(),
+        tiers: Schedule::default(),
     };
     let second = Duration::from_secs(1);
     Arc::new(Target {

@@ -62,6 +62,26 @@ pub(super) fn price(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// An amount of money above nothing.
+pub(super) fn dollars(_: &mut SchemaGenerator) -> Schema {
+    text(
+        1,
+        13,
+        "self.matches('^[0-9]{1,9}([.][0-9]{1,2})?$') && double(self) > 0.0",
+        "must be US dollars above 0 with at most two decimals, such as 1000",
+    )
+}
+
+/// How many times dearer.
+pub(super) fn multiplier(_: &mut SchemaGenerator) -> Schema {
+    text(
+        1,
+        6,
+        "self.matches('^[0-9]{1,2}([.][0-9]{1,3})?$') && double(self) >= 1.0",
+        "must be from 1 to 99.999 with at most three decimals, such as 1.20",
+    )
+}
+
 /// A name that stands in metrics, logs and headers.
 pub(super) fn label(_: &mut SchemaGenerator) -> Schema {
     text(

@@ -13,6 +13,7 @@ use super::{
     pricing::ModelSpec,
     quota::QuotaSpec,
     service::ServiceSpec,
+    spend::{SpendStatus, SpendTierSpec},
 };
 
 /// What a `ProviderCredential` is.
@@ -35,6 +36,7 @@ use super::{
     printcolumn = r#"{"name":"Ready","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].status"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type==\"Ready\")].reason"}"#,
     printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#,
+    printcolumn = r#"{"name":"Spent","type":"string","priority":1,"jsonPath":".status.spend.usd","description":"US dollars of this month, with spend tiers."}"#,
     printcolumn = r#"{"name":"Endpoint","type":"string","priority":1,"jsonPath":".spec.endpoint.baseURL"}"#,
     printcolumn = r#"{"name":"Service","type":"string","priority":1,"jsonPath":".spec.endpoint.service.name"}"#,
     printcolumn = r#"{"name":"Message","type":"string","priority":1,"jsonPath":".status.conditions[?(@.type==\"Ready\")].message"}"#
@@ -67,6 +69,16 @@ pub struct ProviderCredentialSpec {
     /// How much of the account may be used.
     #[serde(default, skip_serializing_if = "is_default")]
     pub quota: QuotaSpec,
+    /// What is dearer beyond a volume of the billing month. Requests are chosen by what the next dollar
+    /// costs, by the forecast for the month's end, so that accounts are used up evenly.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["aboveUSD"]
+    ))]
+    #[x_kube(validation = Rule::new("self.all(a, self.all(b, a.aboveUSD == b.aboveUSD || double(a.aboveUSD) > double(b.aboveUSD) || double(a.aboveUSD) < double(b.aboveUSD) && double(a.multiplier) <= double(b.multiplier)))")
+        .message("thresholds must differ and multipliers must rise with them; a discount for volume is not planned for"))]
+    pub spend_tiers: Vec<SpendTierSpec>,
     /// Which routes may use this credential. Its owner grants.
     #[serde(default)]
     pub allowed_routes: AllowedRoutes,
@@ -336,4 +348,7 @@ pub struct ProviderCredentialStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub routes: Option<i32>,
+    /// What was spent this month, where it has `spendTiers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spend: Option<SpendStatus>,
 }

@@ -21,6 +21,7 @@ mod quota;
 mod requirements;
 mod route;
 mod service;
+mod spend;
 
 pub use self::{
     access::{AccessSpec, ConsumerRef, GroupRef},
@@ -53,6 +54,7 @@ pub use self::{
         TargetTimeouts, TimeoutsSpec, UsableState,
     },
     service::{Scheme, ServicePort, ServiceSpec},
+    spend::{CountedSpend, SpendStatus, SpendTierSpec},
 };
 
 /// The API group.

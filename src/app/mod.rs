@@ -12,6 +12,7 @@ mod probe;
 mod proxy;
 mod run;
 mod sim;
+mod spend;
 mod terminal;
 
 use std::process::ExitCode;

@@ -4,7 +4,7 @@
 //! for as long as somebody may still route to us, open streams get the grace period.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fs, io,
     net::{SocketAddr, TcpListener},
     rc::Rc,
@@ -29,9 +29,10 @@ use super::{
 };
 use crate::{
     observe::{
-        AccessLog, BackendSample, Cells, CircuitSample, KeySample, Metrics, QuotaSample, Readiness,
-        access_log, admin, telemetry,
+        AccessLog, BackendSample, Cells, CircuitSample, KeySample, Metrics, PriceSample,
+        QuotaSample, Readiness, access_log, admin, telemetry,
     },
+    provider::{LIST, NanoDollars},
     proxy::{
         authenticate::Anonymous,
         drain::{self, Drain, Trigger},
@@ -43,7 +44,7 @@ use crate::{
         worker::{self, Workers},
     },
     select::{Load, Standing},
-    table::{ObjectId, Table},
+    table::{ObjectId, Prices, Table},
 };
 
 /// What the log shows unless `RUST_LOG` says otherwise. `kube`'s client reports each failed call as an
@@ -81,6 +82,8 @@ impl Plane {
         metrics.watch_backends(move || backends.backends());
         let quotas = tables.clone();
         metrics.watch_quotas(move || quotas.quotas());
+        let prices = tables.clone();
+        metrics.watch_prices(move || prices.prices());
         Ok(Self { metrics, readiness: Readiness::default(), tables })
     }
 
@@ -181,6 +184,28 @@ impl Tables {
             pods: u64::try_from(backend.pods().len()).unwrap_or(u64::MAX),
             in_flight: backend.in_flight(),
             queued: u64::from(backend.waiting()),
+        })
+        .collect()
+    }
+
+    /// What was spent of each account with spend tiers since this process began, and what its next dollar
+    /// costs.
+    pub(super) fn spent(&self) -> BTreeMap<ObjectId, (NanoDollars, u32)> {
+        self.shared.accounts.spent(&self.current())
+    }
+
+    /// The next dollar of each of these accounts costs so much.
+    pub(super) fn set_prices(&self, prices: &Prices) {
+        self.shared.accounts.set_prices(prices);
+    }
+
+    /// What the next dollar of each account with spend tiers costs.
+    fn prices(&self) -> Vec<PriceSample> {
+        let all = self.spent().into_iter();
+        all.map(|(id, (_, permille))| PriceSample {
+            namespace: id.namespace,
+            credential: id.name,
+            ratio: f64::from(permille) / f64::from(LIST),
         })
         .collect()
     }

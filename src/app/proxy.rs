@@ -61,6 +61,15 @@ fn state(version: &Version, tables: &Tables, began: (Instant, jiff::Timestamp)) 
         revision: u64,
         hash: &'a str,
         keys: Vec<KeyState<'a>>,
+        /// Of accounts with spend tiers, since the process began.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        spend: Vec<Spend<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Spend<'a> {
+        namespace: &'a str,
+        credential: &'a str,
+        nano_usd: u64,
     }
     #[derive(Serialize)]
     struct KeyState<'a> {
@@ -95,8 +104,18 @@ fn state(version: &Version, tables: &Tables, began: (Instant, jiff::Timestamp)) 
             }
         })
         .collect();
+    let spent = tables.spent();
+    let spend = spent
+        .iter()
+        .map(|(id, (money, _))| Spend {
+            namespace: &id.namespace,
+            credential: &id.name,
+            nano_usd: money.0,
+        })
+        .collect();
     let (epoch, revision) = (version.stamp.epoch, version.stamp.revision);
-    serde_json::to_string(&State { epoch, revision, hash: version.hash.as_str(), keys }).ok()
+    let hash = version.hash.as_str();
+    serde_json::to_string(&State { epoch, revision, hash, keys, spend }).ok()
 }
 
 /// What the autoscaler asks a proxy: how much there is to do. Counts of requests ever sent only grow, as

@@ -9,6 +9,7 @@ use super::{
     plane::{Internal, Plane, Ports, Tables, start_log},
     say,
     sim::play,
+    spend,
 };
 use crate::{
     compile::{self, LastGood, Options},
@@ -45,6 +46,7 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let ports = Ports::bind(args.listen, args.admin_listen, args.serve.workers)?;
     let (client, admin) = ports.addresses()?;
     banner(args, &plane.tables.current(), client, admin);
+    spend::keep(plane.tables.clone())?;
     let running = plane.start(ports, &args.serve, Duration::ZERO, Internal::default())?;
     thread::Builder::new().name("reload".to_owned()).spawn(move || {
         while changes.wait() {

@@ -11,6 +11,7 @@ use super::{
     report::{Problem, Reason},
     resolve,
     secret::{self, Place},
+    spend,
     value::{host_name, label, pause, suggestion},
 };
 use crate::{
@@ -60,12 +61,14 @@ pub(super) fn build(
     resolve::check_grant(allowed, "spec.allowedRoutes.namespaces", problems);
     pricing::check(&spec.models, problems);
     let quota = quota::read(&spec.quota, problems);
-    let (provider, mut endpoint, keys, quota) = (provider?, endpoint?, keys?, quota?);
+    let tiers = spend::read(&spec.spend_tiers, problems);
+    let (provider, mut endpoint, keys) = (provider?, endpoint?, keys?);
+    let (quota, tiers) = (quota?, tiers?);
     let total = spec.auth.api_key.as_ref().map_or(0, |pool| pool.keys.len());
     let (usable, shown) = (keys.len(), total == 0 || !keys.is_empty());
     let credential = ca.filter(|_| shown).map(|ca| {
         endpoint.ca = ca;
-        Credential { id: id.clone(), provider, endpoint, keys, quota }
+        Credential { id: id.clone(), provider, endpoint, keys, quota, tiers }
     });
     let service = spec.endpoint.service.as_ref();
     let found =

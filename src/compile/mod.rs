@@ -35,6 +35,7 @@ mod inherit;
 mod last_good;
 mod options;
 mod pricing;
+mod quota;
 pub mod render;
 pub mod report;
 mod resolve;
@@ -44,6 +45,7 @@ mod settle;
 pub mod slice;
 pub mod snapshot;
 mod source;
+mod spend;
 mod touched;
 pub mod value;
 
@@ -120,6 +122,5 @@ fn order(report: &Report) -> (&str, usize, &str, &Option<ObjectId>) {
 mod choice_tests;
 #[cfg(test)]
 mod property;
-mod quota;
 #[cfg(test)]
 mod tests;

@@ -17,9 +17,11 @@ use tokio::{
 use super::{
     keys::{Refusal, Refused},
     line::Line,
+    spend::Spent,
 };
 use crate::{
     backoff::Backoff,
+    provider::NanoDollars,
     table::{ObjectId, Stamp, Token},
 };
 
@@ -60,6 +62,8 @@ pub struct Told {
     pub stamp: Stamp,
     /// The keys that providers refuse it.
     pub refused: Refused,
+    /// What it has spent since it began.
+    pub spent: Spent,
 }
 
 /// What is needed to ask the proxies something.
@@ -186,6 +190,15 @@ struct State {
     stamp: Stamp,
     #[serde(default)]
     keys: Vec<Key>,
+    #[serde(default)]
+    spend: Vec<Spend>,
+}
+
+#[derive(Deserialize)]
+struct Spend {
+    namespace: String,
+    credential: String,
+    nano_usd: NanoDollars,
 }
 
 #[derive(Deserialize)]
@@ -200,7 +213,8 @@ struct Key {
 
 async fn state(line: &mut Line, token: &Token) -> Result<Told, String> {
     let body = line.get("/internal/state", token).await?;
-    let State { stamp, keys } = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+    let State { stamp, keys, spend } =
+        serde_json::from_slice(&body).map_err(|error| error.to_string())?;
     let mut refused = Refused::new();
     for Key { namespace, credential, name, reason, .. } in
         keys.into_iter().filter(|key| key.state == REFUSED)
@@ -212,5 +226,11 @@ async fn state(line: &mut Line, token: &Token) -> Result<Told, String> {
         };
         refused.entry(ObjectId::new(namespace, credential)).or_default().insert(name, why);
     }
-    Ok(Told { stamp, refused })
+    let spent = spend
+        .into_iter()
+        .map(|Spend { namespace, credential, nano_usd }| {
+            (ObjectId::new(namespace, credential), nano_usd)
+        })
+        .collect();
+    Ok(Told { stamp, refused, spent })
 }

@@ -34,6 +34,7 @@ pub mod pace;
 pub mod progress;
 pub mod publish;
 mod slices;
+pub mod spend;
 pub mod status;
 pub mod watch;
 

@@ -57,6 +57,10 @@ const QUOTA_HEADROOM: About = About(
     "trunkline_quota_headroom_ratio",
     "What is left of this process's share of a credential's quota, from 0 to 1.",
 );
+const SPEND_TIER_PRICE: About = About(
+    "trunkline_spend_tier_price",
+    "What the next dollar of a credential with spend tiers costs, as a multiple of the list price.",
+);
 const DROPPED_SERIES: About =
     About("trunkline_dropped_series", "Series that are not shown because there are too many.");
 
@@ -116,6 +120,17 @@ pub struct QuotaSample {
     pub headroom: f64,
 }
 
+/// A credential with spend tiers, as a scrape finds it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PriceSample {
+    /// The credential's namespace.
+    pub namespace: Arc<str>,
+    /// The credential.
+    pub credential: Arc<str>,
+    /// What its next dollar costs, as a multiple of the list price.
+    pub ratio: f64,
+}
+
 /// The metrics of a process.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -144,6 +159,7 @@ struct Inner {
     circuits: Source<CircuitSample>,
     backends: Source<BackendSample>,
     quotas: Source<QuotaSample>,
+    prices: Source<PriceSample>,
     most: usize,
 }
 
@@ -194,6 +210,7 @@ impl Metrics {
                 circuits: Source::new(),
                 backends: Source::new(),
                 quotas: Source::new(),
+                prices: Source::new(),
                 most,
             })),
             table_revision: IntGauge::new(
@@ -267,6 +284,12 @@ impl Metrics {
     /// Asks `quotas` at every scrape what is left of credentials' quotas. The first call decides.
     pub fn watch_quotas(&self, quotas: impl Fn() -> Vec<QuotaSample> + Send + Sync + 'static) {
         self.workers.0.quotas.set(quotas);
+    }
+
+    /// Asks `prices` at every scrape what the next dollar of credentials with spend tiers costs. The first
+    /// call decides.
+    pub fn watch_prices(&self, prices: impl Fn() -> Vec<PriceSample> + Send + Sync + 'static) {
+        self.workers.0.prices.set(prices);
     }
 
     /// Ends the series of routes and targets that a new table no longer has, also those of workers
@@ -352,6 +375,13 @@ impl Collector for Workers {
                 let labels =
                     [("namespace", &*namespace), ("credential", &*credential), ("limit", limit)];
                 families.ratio(QUOTA_HEADROOM, &labels, headroom);
+            }
+        }
+        for sample in self.0.prices.samples() {
+            let PriceSample { namespace, credential, ratio } = sample;
+            if families.take_room(1) {
+                let labels = [("namespace", &*namespace), ("credential", &*credential)];
+                families.ratio(SPEND_TIER_PRICE, &labels, ratio);
             }
         }
         let mut routes: Vec<_> = routes.into_iter().collect();

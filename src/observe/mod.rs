@@ -23,7 +23,9 @@ pub use self::{
         AffinityResult, Cells, CostKind, FailoverPhase, HedgeResult, RouteCells, TargetCells,
         TokenKind, Unpriced, Waste,
     },
-    exposition::{BackendSample, CircuitSample, KeySample, MOST_SERIES, Metrics, QuotaSample},
+    exposition::{
+        BackendSample, CircuitSample, KeySample, MOST_SERIES, Metrics, PriceSample, QuotaSample,
+    },
     health::{Readiness, Waiting},
     outcome::{AttemptOutcome, Outcome},
 };

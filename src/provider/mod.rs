@@ -8,11 +8,13 @@ pub mod catalogue;
 pub mod models;
 mod money;
 mod pricing;
+mod schedule;
 
 pub use self::{
     capability::{Ability, Capabilities, Capability},
     money::{NanoDollars, Price},
     pricing::{Above, Cost, Pricing, Rate, Rates},
+    schedule::{LIST, Schedule, Tier},
 };
 use crate::dialect::Dialect;
 

@@ -10,10 +10,25 @@ use std::{borrow::Cow, fmt};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 /// An amount in billionths of a US dollar (nano-dollars).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 pub struct NanoDollars(pub u64);
 
 impl NanoDollars {
+    /// Reads dollars: `"1000"`, `"0.25"`. Up to nine digits and one point with at most `places` decimals
+    /// after it, nine of them at most; no sign, no exponent.
+    pub fn parse(text: &str, places: usize) -> Option<Self> {
+        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+        let digits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(whole) || !digits(part) || part.len() > places.min(9) || whole.len() > 9 {
+            return None;
+        }
+        let (whole, part): (u64, u64) = (whole.parse().ok()?, format!("{part:0<9}").parse().ok()?);
+        Some(Self(whole * 1_000_000_000 + part))
+    }
+
     /// A sum that stops at the largest amount, 18 billion dollars.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {

@@ -63,6 +63,7 @@ impl Shared {
     pub fn put(&self, table: &Arc<Table>) {
         self.backends.follow(table);
         self.accounts.share(table.proxies());
+        self.accounts.set_prices(table.prices());
         self.table.store(Arc::clone(table));
         self.retain(table);
     }

@@ -1,6 +1,6 @@
 //! How much of an account is used, over all cores, and whether a request may still use it.
 //!
-//! An account is a credential with a quota; what was counted outlives the table. A claim counts first
+//! An account is a credential with a quota or with spend tiers; what was counted outlives the table. A claim counts first
 //! and looks then, so that two cores that claim the last place at once cannot both have it, and takes
 //! back what it may not have. It is held as long as the request: dropping it gives the place back.
 //!
@@ -8,6 +8,7 @@
 //! as the operator says there are.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -19,7 +20,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::time::Instant;
 
 use super::minute::{Minute, Slot};
-use crate::table::{Credential, ObjectId, Quota, QuotaPart, Table};
+use crate::{
+    provider::{LIST, NanoDollars},
+    table::{Credential, ObjectId, Prices, Quota, QuotaPart, Table},
+};
 
 /// When to come again where requests at the same time are limited: nobody knows when one of them ends.
 const SOON: Duration = Duration::from_secs(1);
@@ -32,6 +36,10 @@ pub struct Account {
     requests: Minute,
     tokens: Minute,
     in_flight: AtomicU64,
+    /// What was spent since this process began, at list prices, in nano-dollars.
+    spent: AtomicU64,
+    /// What the next dollar costs, in thousandths of the list price.
+    price: AtomicU32,
 }
 
 /// The part of a quota that is used up.
@@ -46,7 +54,9 @@ pub struct Over {
 impl Account {
     fn new(origin: Instant, proxies: Arc<AtomicU32>) -> Self {
         let (requests, tokens) = Default::default();
-        Self { origin, proxies, requests, tokens, in_flight: AtomicU64::new(0) }
+        let (in_flight, spent, price) =
+            (AtomicU64::new(0), AtomicU64::new(0), AtomicU32::new(LIST));
+        Self { origin, proxies, requests, tokens, in_flight, spent, price }
     }
 
     /// Whether a request of so many tokens may use it; of the parts that are used up, the one for which
@@ -123,6 +133,18 @@ impl Account {
         QuotaPart::ALL.iter().filter_map(left).collect()
     }
 
+    /// Money was spent there, at list prices.
+    pub fn spend(&self, money: NanoDollars) {
+        self.spent.fetch_add(money.0, Ordering::Relaxed);
+    }
+
+    /// What a request costs there that has this list price.
+    pub fn price(&self, list: NanoDollars) -> NanoDollars {
+        let price = u128::from(self.price.load(Ordering::Relaxed));
+        let nanos = u128::from(list.0) * price / u128::from(LIST);
+        NanoDollars(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
     fn at(&self, millis: Option<u64>) -> Option<Instant> {
         millis.map(|millis| self.origin + Duration::from_millis(millis))
     }
@@ -186,24 +208,46 @@ impl Accounts {
         self.proxies.store(proxies.max(1), Ordering::Relaxed);
     }
 
-    /// The account of a credential with a quota. Takes a lock: not for the request path.
+    /// The next dollar of each of these accounts costs so much. Of others stays what was said last.
+    pub fn set_prices(&self, prices: &Prices) {
+        let all = self.lock();
+        for (id, price) in prices {
+            if let Some(account) = all.get(id) {
+                account.price.store(*price, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// What was spent of each account with spend tiers since this process began, at list prices, and what
+    /// its next dollar costs, in thousandths; sorted.
+    pub fn spent(&self, table: &Table) -> BTreeMap<ObjectId, (NanoDollars, u32)> {
+        let tiered = kept(table).filter(|credential| !credential.tiers.is_empty());
+        let rows = tiered.filter_map(|credential| {
+            let account = self.of(credential)?;
+            let price = account.price.load(Ordering::Relaxed);
+            let spent = NanoDollars(account.spent.load(Ordering::Relaxed));
+            Some((credential.id.clone(), (spent, price)))
+        });
+        rows.collect()
+    }
+
+    /// The account of a credential with a quota or spend tiers. Takes a lock: not for the request path.
     pub fn of(&self, credential: &Credential) -> Option<Arc<Account>> {
         let account = || Arc::new(Account::new(self.origin, Arc::clone(&self.proxies)));
-        let limited = !credential.quota.is_empty();
-        limited
+        is_kept(credential)
             .then(|| Arc::clone(self.lock().entry(credential.id.clone()).or_insert_with(account)))
     }
 
-    /// Forgets the accounts that a new table no longer limits.
+    /// Forgets the accounts that a new table no longer limits or counts.
     pub fn retain(&self, table: &Table) {
-        let live: FxHashSet<&ObjectId> = limited(table).map(|credential| &credential.id).collect();
+        let live: FxHashSet<&ObjectId> = kept(table).map(|credential| &credential.id).collect();
         self.lock().retain(|id, _| live.contains(id));
     }
 
     /// What is left of each limited part of each account of a table, sorted.
     pub fn headrooms(&self, table: &Table, now: Instant) -> Vec<(ObjectId, QuotaPart, f64)> {
         let mut all: FxHashMap<&ObjectId, Vec<_>> = FxHashMap::default();
-        for credential in limited(table) {
+        for credential in kept(table) {
             if !all.contains_key(&credential.id)
                 && let Some(account) = self.of(credential)
             {
@@ -223,10 +267,15 @@ impl Accounts {
     }
 }
 
-/// The credentials of a table that have a quota; one may come more than once.
-fn limited(table: &Table) -> impl Iterator<Item = &Credential> {
+/// The credentials of a table that have an account; one may come more than once.
+fn kept(table: &Table) -> impl Iterator<Item = &Credential> {
     let targets = table.routes().iter().flat_map(|route| &route.targets);
-    targets.map(|target| &*target.credential).filter(|credential| !credential.quota.is_empty())
+    targets.map(|target| &*target.credential).filter(|credential| is_kept(credential))
+}
+
+/// Whether somebody wants to know how much of it is used.
+fn is_kept(credential: &Credential) -> bool {
+    !credential.quota.is_empty() || !credential.tiers.is_empty()
 }
 
 #[cfg(test)]

@@ -55,9 +55,7 @@ pub fn consider(targets: Targets<'_>, ask: &Ask, tried: &Tried, now: Instant) ->
         match hard(targets, target, keys, health, ask, (at, tried, now)) {
             Ok((reading, weight)) => {
                 one.reading = Some(reading);
-                one.cost = target.pricing.as_ref().map(|pricing| {
-                    pricing.estimate(u64::from(ask.input_tokens), u64::from(ask.output_tokens)).0
-                });
+                one.cost = cost(targets, target, ask, at);
                 one.verdict = Verdict::Eligible { score: 0.0, speed: 0.0, weight };
                 tier = Some(tier.map_or(target.tier, |lowest: u8| lowest.min(target.tier)));
             }
@@ -81,6 +79,14 @@ pub fn consider(targets: Targets<'_>, ask: &Ask, tried: &Tried, now: Instant) ->
         score(strategy, &mut found);
     }
     found
+}
+
+/// What the request costs there, as the account's next dollar does.
+fn cost(targets: Targets<'_>, target: &Target, ask: &Ask, at: usize) -> Option<u64> {
+    let pricing = target.pricing.as_ref()?;
+    let list = pricing.estimate(u64::from(ask.input_tokens), u64::from(ask.output_tokens));
+    let tiered = (!target.credential.tiers.is_empty()).then(|| targets.account(at)).flatten();
+    Some(tiered.map_or(list, |account| account.price(list)).0)
 }
 
 /// The filters that no strategy changes. Gives what is known, and the weight.

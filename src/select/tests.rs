@@ -7,14 +7,23 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     dialect::Traits,
-    provider::{self, Capability},
+    provider::{self, Capability, NanoDollars, Price, Pricing, Schedule, Tier},
     table::{
         Access, Choosing, Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId,
-        Overrides, Quota, Route, Secret, Table, Target, Timeouts,
+        Overrides, Quota, Route, Secret, Strategy, Table, Target, Timeouts,
     },
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+
+const ASK: Ask = Ask {
+    lane: Lane::Streamed,
+    input_tokens: 100,
+    output_tokens: 100,
+    needs: Needs::NONE,
+    preference: None,
+    belonging: None,
+};
 
 fn target(name: &str, tier: u8, weight: u32, keys: &[(&str, u32)]) -> Arc<Target> {
     let keys = keys
@@ -40,7 +49,14 @@ fn target(name: &str, tier: u8, weight: u32, keys: &[(&str, u32)]) -> Arc<Target
     let id = ObjectId::new("team", name);
     Arc::new(Target {
         name: name.into(),
-        credential: Arc::new(Credential { id, provider, endpoint, keys, quota: Quota::default() }),
+        credential: Arc::new(Credential {
+            id,
+            provider,
+            endpoint,
+            keys,
+            quota: Quota::default(),
+            tiers: Schedule::default(),
+        }),
         model: "m".into(),
         traits: Traits::default(),
         ability: provider::Ability::default(),
@@ -95,17 +111,9 @@ fn pick(
 ) -> Option<Pick> {
     let healths = Healths::new(now);
     let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
-    let ask = Ask {
-        lane: Lane::Streamed,
-        input_tokens: 100,
-        output_tokens: 100,
-        needs: Needs::NONE,
-        preference: None,
-        belonging: None,
-    };
     choose(
         Targets { route, keys, health: &health, backends: &[], accounts: &[] },
-        &ask,
+        &ASK,
         tried,
         now,
         random,
@@ -347,14 +355,7 @@ fn a_balanced_route_serves_each_caller_by_what_matters_to_it() {
     let targets =
         Targets { route: &route, keys: &keys, health: &health, backends: &[], accounts: &[] };
     let serves = |preference| {
-        let ask = Ask {
-            lane: Lane::Streamed,
-            input_tokens: 100,
-            output_tokens: 100,
-            needs: Needs::NONE,
-            preference,
-            belonging: None,
-        };
+        let ask = Ask { preference, ..ASK };
         let later = now + 3 * SECOND;
         let picked = choose(targets, &ask, &Tried::default(), later, &mut || 0.5).unwrap();
         route.targets[picked.target].name.to_string()
@@ -363,4 +364,34 @@ fn a_balanced_route_serves_each_caller_by_what_matters_to_it() {
     assert_eq!(serves(Some(Preference::Economy)), "cheap");
     assert_eq!(serves(Some(Preference::Quality)), "good");
     assert_eq!(serves(Some(Preference::Speed)), "quick");
+}
+
+#[test]
+fn an_account_beyond_a_spend_tier_is_as_dear_as_its_next_dollar() {
+    let now = Instant::now();
+    let tier = Tier { above: NanoDollars(1), permille: 1500 };
+    let priced = |name: &str, millionths| {
+        let mut target = Arc::unwrap_or_clone(target(name, 0, 1, &[]));
+        let price = Price::of_millionths(millionths);
+        target.pricing = Some(Arc::new(Pricing::plain(price, price)));
+        target
+    };
+    let mut contract = priced("contract", 1_000_000);
+    Arc::make_mut(&mut contract.credential).tiers = Schedule::new(vec![tier]).unwrap();
+    let mut route = route(vec![Arc::new(contract), Arc::new(priced("reseller", 1_250_000))]);
+    route.choosing =
+        Choosing { strategy: Strategy::Cheapest, tolerance_percent: 0, ..Choosing::default() };
+    let (keys, healths, all) = (KeyStates::new(now), Healths::new(now), Accounts::new(now));
+    let keys: Vec<_> = route.targets.iter().map(|target| keys.of(&target.credential)).collect();
+    let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
+    let accounts: Vec<_> = route.targets.iter().map(|it| all.of(&it.credential)).collect();
+    let targets =
+        Targets { route: &route, keys: &keys, health: &health, backends: &[], accounts: &accounts };
+    let cheapest = || choose(targets, &ASK, &Tried::default(), now, &mut || 0.0).unwrap().target;
+    let id = ObjectId::new("team", "contract");
+    assert_eq!(cheapest(), 0);
+    for (permille, serves) in [(1200, 0), (1500, 1), (1000, 0)] {
+        all.set_prices(&[(id.clone(), permille)].into());
+        assert_eq!(cheapest(), serves, "at {permille}");
+    }
 }

@@ -13,12 +13,12 @@ use proptest::{collection, option, prelude::*, sample};
 use super::{
     Access, Affinity, AffinityBy, Backend, Choosing, CircuitBreaker, Consumer, ConsumerKey,
     Consumers, Contents, Credential, Digest, Endpoint, Failover, FailoverOn, HeaderMatch,
-    HeaderTest, Hedge, Key, Match, Namespaces, ObjectId, Overrides, Pattern, Preference, Queue,
-    Quota, Route, Secret, Shares, Slo, Table, Target, Timeouts, choosing,
+    HeaderTest, Hedge, Key, Match, Namespaces, ObjectId, Overrides, Pattern, Preference, Prices,
+    Queue, Quota, Route, Secret, Shares, Slo, Table, Target, Timeouts, choosing,
 };
 use crate::{
     dialect::{Api, Traits, traits::Thinking},
-    provider::{Ability, PROVIDERS, Price, Pricing},
+    provider::{Ability, NanoDollars, PROVIDERS, Price, Pricing, Schedule, Tier},
 };
 
 /// What a table is made of, with credentials by name: two of these can be mixed.
@@ -30,6 +30,7 @@ pub(crate) struct Parts {
     /// Each target with its place among the credentials.
     routes: BTreeMap<ObjectId, (Route, Vec<(Target, sample::Index)>)>,
     proxies: u32,
+    prices: Prices,
 }
 
 impl Parts {
@@ -51,6 +52,7 @@ impl Parts {
             .with_consumers(Consumers::new(consumers))
             .with_backends(backends)
             .with_proxies(self.proxies)
+            .with_prices(self.prices.clone())
     }
 
     /// The table, taken apart.
@@ -77,6 +79,7 @@ impl Parts {
             backends: mix(&self.backends, &other.backends, coins),
             credentials: mix(&self.credentials, &other.credentials, coins),
             routes: mix(&self.routes, &other.routes, coins),
+            prices: mix(&self.prices, &other.prices, coins),
             proxies: if coins.first() == Some(&true) { self.proxies } else { other.proxies },
         }
     }
@@ -89,8 +92,9 @@ pub(crate) fn parts() -> impl Strategy<Value = Parts> {
     let routes = collection::btree_map(id(), (route(), targets), 0..8);
     let consumers = collection::btree_map(id(), consumer(), 0..4);
     let backends = collection::btree_map(id(), backend(), 0..4);
-    (consumers, backends, credentials, routes, any::<u32>()).prop_map(
-        |(consumers, backends, credentials, routes, proxies)| {
+    let prices = collection::btree_map(id(), any::<u32>(), 0..3);
+    (consumers, backends, credentials, routes, any::<u32>(), prices).prop_map(
+        |(consumers, backends, credentials, routes, proxies, prices)| {
             let named = |(id, consumer)| (ObjectId::clone(&id), Consumer { id, ..consumer });
             let consumers = consumers.into_iter().map(named).collect();
             let named = |(id, credential)| (ObjectId::clone(&id), Credential { id, ..credential });
@@ -103,6 +107,7 @@ pub(crate) fn parts() -> impl Strategy<Value = Parts> {
                 credentials,
                 routes: routes.into_iter().map(named).collect(),
                 proxies,
+                prices,
             }
         },
     )
@@ -157,8 +162,13 @@ fn credential() -> impl Strategy<Value = Credential> {
         requests_per_minute: limits.1,
         tokens_per_minute: limits.2,
     });
-    (provider, endpoint, collection::vec(key, 0..3), quota).prop_map(
-        |(provider, (tls, host, port, base_path, ca, server_name, service), keys, quota)| {
+    let tiers = any::<u16>().prop_map(|above| {
+        let above = NanoDollars(u64::from(above) + 1);
+        Schedule::new(vec![Tier { above, permille: 1200 }]).unwrap_or_default()
+    });
+    (provider, endpoint, collection::vec(key, 0..3), (quota, tiers)).prop_map(
+        |(provider, endpoint, keys, (quota, tiers))| {
+            let (tls, host, port, base_path, ca, server_name, service) = endpoint;
             Credential {
                 id: nobody(),
                 provider,
@@ -173,6 +183,7 @@ fn credential() -> impl Strategy<Value = Credential> {
                 },
                 keys,
                 quota,
+                tiers,
             }
         },
     )
@@ -209,6 +220,7 @@ fn target() -> impl Strategy<Value = Target> {
                     },
                     keys: Vec::new(),
                     quota: Quota::default(),
+                    tiers: Schedule::default(),
                 }),
                 model,
                 ability: Ability::default(),

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Backends, Consumer, Consumers, Credential, Key, ObjectId, Route, Table,
+    Backends, Consumer, Consumers, Credential, Key, ObjectId, Prices, Route, Table,
     reference::{Credentials, resolving},
     wire::hex,
 };
@@ -45,6 +45,7 @@ pub struct Contents {
     pub(super) backends: Backends,
     pub(super) consumers: ConsumersByName,
     pub(super) credentials: Credentials,
+    pub(super) prices: Prices,
     pub(super) proxies: u32,
     pub(super) routes: Routes,
 }
@@ -130,7 +131,8 @@ impl Contents {
     /// When one name stands for two things, which no compiled table has.
     pub fn of(table: &Table) -> Result<Self, Refused> {
         let contents = Self::of_routes(table.routes())?.with_consumers(table.consumers())?;
-        Ok(contents.with_backends(table.backends().clone()).with_proxies(table.proxies()))
+        let contents = contents.with_backends(table.backends().clone());
+        Ok(contents.with_proxies(table.proxies()).with_prices(table.prices().clone()))
     }
 
     /// Whether it holds a provider's key that `table` does not.
@@ -155,6 +157,22 @@ impl Contents {
     #[must_use]
     pub fn with_proxies(self, proxies: u32) -> Self {
         Self { proxies, ..self }
+    }
+
+    /// The same with these prices.
+    #[must_use]
+    pub fn with_prices(self, prices: Prices) -> Self {
+        Self { prices, ..self }
+    }
+
+    /// What the next dollar of each account with spend tiers costs.
+    pub const fn prices(&self) -> &Prices {
+        &self.prices
+    }
+
+    /// The credentials that have spend tiers.
+    pub fn tiered(&self) -> impl Iterator<Item = &Arc<Credential>> {
+        self.credentials.values().filter(|credential| !credential.tiers.is_empty())
     }
 
     /// How many proxies share each quota.
@@ -216,6 +234,7 @@ impl Contents {
             .with_consumers(consumers)
             .with_backends(self.backends.clone())
             .with_proxies(self.proxies)
+            .with_prices(self.prices.clone())
     }
 
     /// The bytes of a base.
@@ -230,13 +249,15 @@ impl Contents {
             backends: &'a Backends,
             consumers: &'a ConsumersByName,
             credentials: &'a Credentials,
+            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+            prices: &'a Prices,
             #[serde(skip_serializing_if = "Option::is_none")]
             proxies: Option<NonZeroU32>,
             routes: &'a Routes,
         }
-        let Self { backends, consumers, credentials, proxies, routes } = self;
+        let Self { backends, consumers, credentials, prices, proxies, routes } = self;
         let proxies = NonZeroU32::new(*proxies);
-        pack(&Written { format: FORMAT, backends, consumers, credentials, proxies, routes })
+        pack(&Written { format: FORMAT, backends, consumers, credentials, prices, proxies, routes })
     }
 
     /// Reads a base.
@@ -252,12 +273,14 @@ impl Contents {
             consumers: ConsumersByName,
             credentials: Credentials,
             #[serde(default)]
+            prices: Prices,
+            #[serde(default)]
             proxies: u32,
             #[serde(borrow)]
             routes: &'a RawValue,
         }
         let (text, hash) = unpack(bytes)?;
-        let Read { backends, consumers, credentials, proxies, routes } =
+        let Read { backends, consumers, credentials, prices, proxies, routes } =
             serde_json::from_slice(&text)?;
         check_consumers(&consumers)?;
         check_credentials(&credentials)?;
@@ -266,7 +289,7 @@ impl Contents {
         let routes = routes?;
         match routes.iter().find(|(id, route)| **id != route.id) {
             Some((id, _)) => Err(Unreadable::Misnamed(id.clone())),
-            None => Ok((Self { backends, consumers, credentials, proxies, routes }, hash)),
+            None => Ok((Self { backends, consumers, credentials, prices, proxies, routes }, hash)),
         }
     }
 
@@ -304,7 +327,7 @@ pub(super) fn check_consumers(consumers: &ConsumersByName) -> Result<(), Unreada
 /// provider only.
 pub(super) fn check_credentials(credentials: &Credentials) -> Result<(), Unreadable> {
     for (id, credential) in credentials {
-        let Credential { id: own, provider, endpoint, keys: _, quota: _ } = &**credential;
+        let Credential { id: own, provider, endpoint, keys: _, quota: _, tiers: _ } = &**credential;
         if id != own {
             return Err(Unreadable::Misnamed(id.clone()));
         }

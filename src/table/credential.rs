@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{id::ObjectId, quota::Quota, secret::Secret, wire};
-use crate::provider::Provider;
+use crate::provider::{Provider, Schedule};
 
 /// One account at one provider, or one server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct Credential {
     /// How much of it may be used.
     #[serde(default, skip_serializing_if = "Quota::is_empty")]
     pub quota: Quota,
+    /// What is dearer beyond a volume of the month.
+    #[serde(default, skip_serializing_if = "Schedule::is_empty")]
+    pub tiers: Schedule,
 }
 
 /// Where an upstream is.

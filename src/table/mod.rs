@@ -28,7 +28,7 @@ mod route;
 pub mod secret;
 mod wire;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use self::{
     backend::{Backend, Backends},
@@ -64,7 +64,12 @@ pub struct Table {
     backends: Backends,
     /// How many proxies share each quota; 0 where there is none.
     proxies: u32,
+    /// What the next dollar of accounts costs.
+    prices: Prices,
 }
+
+/// What the next dollar of each account with spend tiers costs, in thousandths of the list price.
+pub type Prices = BTreeMap<ObjectId, u32>;
 
 impl Table {
     /// Puts the routes in order of decision and indexes their names. Nobody may call with a key yet.
@@ -76,8 +81,8 @@ impl Table {
     pub fn of_shared(revision: u64, mut routes: Vec<Arc<Route>>) -> Self {
         routes.sort_by(|a, b| a.rank().cmp(&b.rank()));
         let index = index::Index::new(&routes);
-        let (consumers, backends) = Default::default();
-        Self { revision, routes, index, consumers, backends, proxies: 0 }
+        let (consumers, backends, prices) = Default::default();
+        Self { revision, routes, index, consumers, backends, proxies: 0, prices }
     }
 
     /// The same table with these consumers.
@@ -106,6 +111,17 @@ impl Table {
     #[must_use]
     pub fn with_proxies(self, proxies: u32) -> Self {
         Self { proxies, ..self }
+    }
+
+    /// The same table with these prices.
+    #[must_use]
+    pub fn with_prices(self, prices: Prices) -> Self {
+        Self { prices, ..self }
+    }
+
+    /// What the next dollar of each account with spend tiers costs, as far as somebody has worked it out.
+    pub const fn prices(&self) -> &Prices {
+        &self.prices
     }
 
     /// How many proxies share each quota; 0 where there is none to share.

@@ -39,6 +39,8 @@ pub struct Overlay {
     consumers: Changes<Arc<Consumer>>,
     #[serde(default)]
     credentials: Changes<Arc<Credential>>,
+    #[serde(default, skip_serializing_if = "Changes::is_empty")]
+    prices: Changes<u32>,
     /// How many proxies share each quota, where that differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     proxies: Option<u32>,
@@ -91,7 +93,15 @@ impl Overlay {
         let consumers = Changes::between(&base.consumers, &table.consumers);
         let backends = Changes::between(&base.backends, &table.backends);
         let proxies = (base.proxies != table.proxies).then_some(table.proxies);
-        Ok(Self { backends, consumers, credentials, proxies, routes: Changes { put, gone } })
+        let prices = Changes::between(&base.prices, &table.prices);
+        Ok(Self {
+            backends,
+            consumers,
+            credentials,
+            prices,
+            proxies,
+            routes: Changes { put, gone },
+        })
     }
 
     /// The table that it makes of `base`.
@@ -103,6 +113,7 @@ impl Overlay {
             backends: changed_backends,
             consumers: changed_consumers,
             credentials: changed,
+            prices: changed_prices,
             proxies,
             routes: changed_routes,
         } = self;
@@ -136,8 +147,10 @@ impl Overlay {
                 *route = with(route, &changed.put);
             }
         }
+        let mut prices = base.prices.clone();
+        changed_prices.clone().apply(&mut prices);
         let proxies = proxies.unwrap_or(base.proxies);
-        Ok(Contents { backends, consumers, credentials, proxies, routes })
+        Ok(Contents { backends, consumers, credentials, prices, proxies, routes })
     }
 
     /// Whether nothing differs.
@@ -145,6 +158,7 @@ impl Overlay {
         self.backends.is_empty()
             && self.consumers.is_empty()
             && self.credentials.is_empty()
+            && self.prices.is_empty()
             && self.proxies.is_none()
             && self.routes.is_empty()
     }
@@ -156,6 +170,8 @@ impl Overlay {
             + self.consumers.put.values().map(|consumer| weight_of(consumer)).sum::<usize>()
             + self.backends.put.values().map(|backend| 64 + 32 * backend.pods.len()).sum::<usize>()
             + 64 * (self.routes.gone.len()
+                + self.prices.put.len()
+                + self.prices.gone.len()
                 + self.backends.gone.len()
                 + self.credentials.gone.len()
                 + self.consumers.gone.len())

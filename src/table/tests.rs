@@ -12,7 +12,10 @@ use super::{
     publish::{Plan, plan},
     *,
 };
-use crate::{dialect::Traits, provider::Ability};
+use crate::{
+    dialect::Traits,
+    provider::{Ability, Schedule},
+};
 
 const FRESH: Stamp = Stamp { epoch: 1, revision: 0 };
 
@@ -138,6 +141,7 @@ fn table(routes: usize) -> Table {
                 cooldown_rejected: std::time::Duration::from_secs(1),
             }],
             quota: Quota::default(),
+            tiers: Schedule::default(),
         })
     };
     let second = std::time::Duration::from_secs(1);
@@ -196,6 +200,7 @@ fn a_rotated_key_is_one_small_change() {
     let rotated = Credential {
         keys: Vec::new(),
         quota: Quota::default(),
+        tiers: Schedule::default(),
         ..Credential::clone(&before.credentials[&ObjectId::new("team", "openai")])
     };
     let overlay = Overlay::between(&before, &{

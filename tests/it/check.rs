@@ -675,6 +675,41 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
         ),
         (
             credential,
+            "/spec/quota",
+            vec![
+                json!({}),
+                json!({"requestsPerMinute": 1, "tokensPerMinute": 1_000_000, "maxConcurrent": 1}),
+            ],
+            vec![
+                json!({"requestsPerMinute": 0}),
+                json!({"maxConcurrent": -1}),
+                json!({"perDay": 1}),
+            ],
+        ),
+        (
+            credential,
+            "/spec/spendTiers",
+            vec![
+                json!([]),
+                json!([{"aboveUSD": "0.01", "multiplier": "1"}]),
+                json!([{"aboveUSD": "5000", "multiplier": "2.125"}, {"aboveUSD": "999.5", "multiplier": "1.2"}]),
+                json!([{"aboveUSD": "1", "multiplier": "1.2"}, {"aboveUSD": "2", "multiplier": "1.2"}]),
+            ],
+            vec![
+                json!([{"aboveUSD": "1"}]),
+                json!([{"aboveUSD": 1000, "multiplier": "1.2"}]),
+                json!([{"aboveUSD": "0", "multiplier": "1.2"}]),
+                json!([{"aboveUSD": "1.001", "multiplier": "1.2"}]),
+                json!([{"aboveUSD": "1,000", "multiplier": "1.2"}]),
+                json!([{"aboveUSD": "1", "multiplier": "0.99"}]),
+                json!([{"aboveUSD": "1", "multiplier": "100"}]),
+                json!([{"aboveUSD": "1", "multiplier": "1.2"}, {"aboveUSD": "1", "multiplier": "1.3"}]),
+                json!([{"aboveUSD": "1", "multiplier": "1.2"}, {"aboveUSD": "1.0", "multiplier": "1.3"}]),
+                json!([{"aboveUSD": "1", "multiplier": "1.2"}, {"aboveUSD": "2", "multiplier": "1.1"}]),
+            ],
+        ),
+        (
+            credential,
             "/spec/allowedRoutes/namespaces",
             vec![json!({}), json!({"from": "All"}), json!({"from": "Selector", "selector": {}})],
             vec![

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tokio::time::Instant;
 use trunkline::{
     dialect::Traits,
-    provider,
+    provider::{self, Schedule},
     select::{Ask, Healths, KeyState, KeyStates, Lane, Needs, Pick, Targets, Tried, choose},
     table::{
         Access, Choosing, Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId,
@@ -43,6 +43,7 @@ fn target(at: usize, (tier, weight, keys): &Row) -> Arc<Target> {
         },
         keys: keys.iter().enumerate().map(key).collect(),
         quota: Quota::default(),
+        tiers: Schedule::default(),
     };
     Arc::new(Target {
         name: format!("t{at}").into(),

@@ -273,6 +273,26 @@ def test_the_example_of_the_cheapest_target_is_served_by_the_cheapest(example):
         assert ask(client, "chat")["x-trunkline-target"] == "mini"
 
 
+def test_the_example_of_spend_tiers_moves_to_the_reseller_beyond_the_threshold(example):
+    folder = example("spend-tiers")
+    manifest = folder / "credentials.yaml"
+    manifest.write_text(manifest.read_text().replace('"1000"', '"0.01"'))
+    price = 'trunkline_spend_tier_price{credential="contract",namespace="default"}'
+    with served(folder) as client:
+        assert f"{price} 1\n" in metrics(client)
+        assert ask(client, "chat", "word " * 20_000)["x-trunkline-target"] == "contract"
+        until(lambda: f"{price} 1.5\n" in metrics(client))
+        assert ask(client, "chat")["x-trunkline-target"] == "reseller"
+
+
+def until(holds, seconds=15):
+    """Waits for what comes by itself."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
 def test_the_example_of_a_premium_model_falls_back_when_it_fails(example):
     folder = example("premium-with-fallback")
     with served(folder) as client:

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     control::{kind::Kind, progress::Key},
-    table::{Backends, Consumers, ObjectId, Route, publish::Published},
+    table::{Backends, Consumers, ObjectId, Prices, Route, publish::Published},
 };
 
 /// What is in the published table.
@@ -14,6 +14,7 @@ pub(super) struct Known {
     pub(super) keys: Consumers,
     pub(super) backends: Backends,
     pub(super) proxies: u32,
+    pub(super) prices: Prices,
     pub(super) routes: BTreeSet<ObjectId>,
     pub(super) credentials: BTreeSet<ObjectId>,
     pub(super) consumers: BTreeSet<ObjectId>,
@@ -34,6 +35,7 @@ pub(super) fn known(published: &Published) -> Known {
     known.keys = table.consumers().clone();
     known.backends = table.backends().clone();
     known.proxies = table.proxies();
+    known.prices = table.prices().clone();
     for route in &known.table {
         known.routes.insert(route.id.clone());
         for target in &route.targets {

@@ -44,6 +44,7 @@ use super::{
     pace::Pace,
     progress::{Fleet, Key, Progress},
     publish::Publisher,
+    spend::Spend,
     status::{Statuses, World, Written},
     watch::{Change, News, Told, watch},
 };
@@ -51,11 +52,15 @@ use crate::{
     backoff::Backoff,
     compile::{Compiler, LastGood},
     observe::{Waiting, operator::Operator as Meter},
-    table::{Contents, ObjectId, Stamp},
+    table::{Contents, ObjectId, Prices, Stamp},
 };
 
 /// News that are taken in one go at most.
 const AT_ONCE: usize = 1024;
+
+/// How often what accounts have spent is looked at, and how soon after a proxy has first told of it.
+const SPEND_PACE: Duration = Duration::from_mins(1);
+const SPEND_SOON: Duration = Duration::from_secs(1);
 
 /// How long a change of the fleet waits for the next one: a rollout changes it many times.
 const FLEET_PAUSE: Duration = Duration::from_secs(2);
@@ -124,6 +129,10 @@ struct Operator {
     table: Arc<Contents>,
     /// How many proxies share each quota; of no use while there is none.
     sharers: u32,
+    /// What the next dollar of accounts costs.
+    prices: Prices,
+    /// When that is looked at again.
+    spend_due: Option<Instant>,
     publisher: Publisher,
     floor: Arc<AtomicU64>,
     term: Option<Term>,
@@ -191,6 +200,7 @@ impl Operator {
                 progress: Progress::default(),
                 fleet: Fleet::default(),
                 keys: Keys::default(),
+                spend: Spend::default(),
                 too_large: false,
             },
             client,
@@ -204,6 +214,8 @@ impl Operator {
             begun: false,
             table: Arc::default(),
             sharers: published.proxies,
+            prices: published.prices.clone(),
+            spend_due: None,
             publisher,
             floor: Arc::default(),
             term: None,
@@ -285,7 +297,7 @@ impl Operator {
     /// When there is something to do that nobody tells.
     fn next(&self) -> Option<Instant> {
         let compile = self.pace.due().filter(|_| self.world.index.is_complete());
-        let led = [self.retry, self.fold, self.fleet_due, self.statuses.next()];
+        let led = [self.retry, self.fold, self.fleet_due, self.spend_due, self.statuses.next()];
         let led = led.into_iter().flatten().filter(|_| self.term.is_some());
         compile.into_iter().chain(led).min()
     }
@@ -299,6 +311,9 @@ impl Operator {
             self.publish().await;
         } else if over(self.fold) {
             self.fold().await;
+        }
+        if over(self.spend_due) {
+            self.look_at_spending(now);
         }
         if over(self.fleet_due) {
             self.fleet_due = None;
@@ -329,6 +344,7 @@ impl Operator {
             // What the predecessor wrote last is read before anything is written.
             self.publisher.forget();
             self.world.progress.begin_term();
+            self.world.spend.forget();
             self.retry = self.world.index.is_complete().then(Instant::now);
         } else {
             self.statuses.stop();
@@ -400,6 +416,8 @@ async fn at(time: Option<Instant>) {
 
 #[cfg(test)]
 mod large;
+#[cfg(test)]
+mod ledger;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]

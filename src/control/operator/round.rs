@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{FLEET_PAUSE, Operator};
+use super::{FLEET_PAUSE, Operator, SPEND_PACE, SPEND_SOON};
 use crate::{
     compile::Reached,
     control::{
@@ -20,7 +21,7 @@ use crate::{
         publish::Unpublished,
         status::World,
     },
-    table::{Contents, ObjectId, Stamp, base::Refused},
+    table::{Contents, Credential, ObjectId, Prices, Stamp, base::Refused},
 };
 
 /// How long there must be nothing to publish before the overlay is folded.
@@ -49,7 +50,8 @@ impl Operator {
             match contents {
                 Ok(contents) => {
                     let sharers = if contents.has_quotas() { self.sharers() } else { 0 };
-                    self.table = Arc::new(contents.with_proxies(sharers));
+                    let prices = self.prices_of(&contents);
+                    self.table = Arc::new(contents.with_proxies(sharers).with_prices(prices));
                 }
                 // Not for what `compile` makes; if it were, the last table stays.
                 Err(error) => tracing::error!(%error, "the table cannot be put together"),
@@ -75,6 +77,33 @@ impl Operator {
         if !self.leads() {
             self.waiting = None;
         }
+    }
+
+    /// What is known of what the next dollar of a table's accounts costs.
+    fn prices_of(&self, contents: &Contents) -> Prices {
+        let known = |it: &Arc<Credential>| Some((it.id.clone(), *self.prices.get(&it.id)?));
+        contents.tiered().filter_map(known).collect()
+    }
+
+    /// Brings the books of accounts with spend tiers up to date; a new price is published.
+    pub(super) fn look_at_spending(&mut self, now: Instant) {
+        self.spend_due = None;
+        let World { index, spend, .. } = &mut self.world;
+        let alive = index.proxies().values().map(|proxy| proxy.instance.as_str()).collect();
+        let accounts = self.table.tiered().map(|it| {
+            let kept = index.credential(&it.id).and_then(|about| about.status.spend.as_ref());
+            (&it.id, &it.tiers, kept)
+        });
+        let (prices, changed) = spend.look(accounts, &alive, Timestamp::now());
+        if !prices.is_empty() {
+            self.spend_due = Some(now + SPEND_PACE);
+        }
+        if self.prices != prices {
+            self.prices = prices;
+            self.pace.changed(1, now);
+        }
+        let key = |id| (Kind::ProviderCredential, id);
+        self.look(changed.into_iter().map(key), false);
     }
 
     /// How many proxies share each quota. While none serves, those that were there last.
@@ -226,6 +255,10 @@ impl Operator {
         self.world.fleet.told(&instance, told.as_ref().map(|told| told.stamp));
         if let Some(told) = told {
             let unheard = !self.world.keys.have_all_told();
+            if !told.spent.is_empty() {
+                self.world.spend.told(&instance, told.spent);
+                self.spend_due.get_or_insert_with(|| Instant::now() + SPEND_SOON);
+            }
             let changed = self.world.keys.told(&instance, told.refused);
             let key = |id| (Kind::ProviderCredential, id);
             self.look(changed.into_iter().map(key), false);

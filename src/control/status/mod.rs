@@ -26,6 +26,7 @@ use super::{
     keys::Keys,
     kind::Kind,
     progress::{Fleet, Key, Progress},
+    spend::Spend,
     watch::Failure,
 };
 use crate::{
@@ -49,6 +50,8 @@ pub struct World {
     pub fleet: Fleet,
     /// Which keys are refused there.
     pub keys: Keys,
+    /// What accounts have spent.
+    pub spend: Spend,
     /// Whether the compiled table is too large to be published.
     pub too_large: bool,
 }
@@ -294,10 +297,14 @@ impl World {
                 let refused = self.keys.of(id);
                 let known = self.keys.have_all_told() || !refused.is_empty();
                 let refused = known.then_some(&refused);
-                let is = facts.credential(routes, refused, &about.status);
+                let mut is = facts.credential(routes, refused, &about.status);
+                let tiered = self.compiler.credential(id).is_some_and(|it| !it.tiers.is_empty());
+                let spend = self.spend.status(id).or(about.status.spend.as_ref());
+                is.spend = spend.filter(|_| tiered).cloned();
                 let differs = differs(&about.status, &is, |status| {
                     status.programmed = None;
                     status.routes = None;
+                    status.spend = None;
                 });
                 let (was, is) = (Status::Credential(about.status.clone()), Status::Credential(is));
                 Some(Plan { uid: about.uid.clone(), was, is, differs, programmed })

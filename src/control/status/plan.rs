@@ -174,6 +174,7 @@ impl Facts<'_> {
             usable_keys: self.usable(),
             programmed: Some(self.programmed.column()),
             routes: i32::try_from(routes).ok(),
+            spend: None,
         }
     }
 

@@ -32,12 +32,15 @@ impl Ledger {
     }
 
     /// Money is counted whole, whatever came of the answer; what nobody got is counted again as waste.
-    pub(super) fn count_cost(&self, target: &TargetCells, cost: Option<Cost>, end: End) {
+    pub(super) fn count_cost(&self, at: usize, target: &TargetCells, cost: Option<Cost>, end: End) {
         let Some(cost) = cost else {
             target.unpriced(if self.usage.is_some() { Unpriced::Price } else { Unpriced::Usage });
             return;
         };
         self.handles.cells.baseline.add(self.baseline(cost));
+        if let Some(Some(account)) = self.handles.accounts.get(at) {
+            account.spend(cost.total());
+        }
         target.cost(CostKind::Input, cost.input.0);
         target.cost(CostKind::CacheRead, cost.cache_read.0);
         target.cost(CostKind::CacheWrite, cost.cache_write.0);

@@ -275,7 +275,7 @@ impl Ledger {
         }
         self.land(outcome, now);
         let cost = self.cost();
-        for Open { cells: target, .. } in std::mem::take(&mut self.open) {
+        for Open { at, cells: target, .. } in std::mem::take(&mut self.open) {
             let end = End::of(outcome);
             target.attempt(match end {
                 End::Whole => AttemptOutcome::Ok,
@@ -283,7 +283,7 @@ impl Ledger {
                 End::Broken => AttemptOutcome::Truncated,
             });
             self.count_tokens(&target);
-            self.count_cost(&target, cost, end);
+            self.count_cost(at, &target, cost, end);
         }
         self.log(outcome, took, cost);
     }

@@ -21,7 +21,11 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
         &["api", "autoscale", "table", "dialect", "provider", "words"],
         &["hyper", "tokio"],
     ),
-    ("control", &["api", "autoscale", "backoff", "compile", "table", "observe"], &[]),
+    (
+        "control",
+        &["api", "autoscale", "backoff", "compile", "provider", "spend", "table", "observe"],
+        &[],
+    ),
     ("dialect", &[], &["kube", "hyper", "tokio"]),
     ("files", &["api", "compile", "table", "observe"], &["hyper"]),
     ("observe", &["words"], &["kube"]),
@@ -30,6 +34,7 @@ const RULES: &[(&str, &[&str], &[&str])] = &[
     ("select", &["table", "provider", "dialect"], &["kube", "hyper"]),
     ("sim", &[], &["kube"]),
     ("source", &["backoff", "table", "observe"], &[]),
+    ("spend", &["provider"], &["kube", "hyper", "tokio"]),
     ("table", &["dialect", "provider"], &["kube", "hyper", "tokio"]),
 ];
 

@@ -332,7 +332,7 @@ async fn each_bad_object_is_named_in_its_own_status_and_changes_nothing_else() {
 }
 
 /// What a proxy that runs `revision` says of itself, when providers refuse it these keys.
-fn state(revision: u64, refused: &[&str]) -> Value {
+pub(super) fn state(revision: u64, refused: &[&str]) -> Value {
     let key = |name: &&str| {
         json!({"namespace": "team", "credential": "openai", "key": name, "state": "refused",
             "reason": "rejected", "since": "2026-01-01T00:00:00Z"})
@@ -342,7 +342,7 @@ fn state(revision: u64, refused: &[&str]) -> Value {
 }
 
 /// A proxy that tells its state to whoever shows the head's token.
-async fn proxy(state: watch::Receiver<Value>) -> SocketAddr {
+pub(super) async fn proxy(state: watch::Receiver<Value>) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
