@@ -110,8 +110,7 @@ fn serve(seed: u64) -> (f64, u32, Vec<f64>) {
         ..Choosing::default()
     };
     let Fresh { route, keys, health } = fresh(TARGETS, choosing, |at| Some(pricing(at)), start);
-    let targets =
-        Targets { route: &route, keys: &keys, health: &health, backends: &[], accounts: &[] };
+    let targets = Targets::new(&route, &keys, &health);
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut draws = fastrand::Rng::with_seed(seed ^ 0x5eed);
     let mut flights: HashMap<u64, Flight> = HashMap::new();

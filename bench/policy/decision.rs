@@ -65,8 +65,7 @@ fn choice(strategy: Strategy) -> f64 {
     for known in &health {
         waiting.extend((0..4).map(|_| fly(known)));
     }
-    let targets =
-        Targets { route: &route, keys: &keys, health: &health, backends: &[], accounts: &[] };
+    let targets = Targets::new(&route, &keys, &health);
     let mut rng = fastrand::Rng::with_seed(1);
     let now = start + Duration::from_millis(500);
     let tried = Tried::default();

@@ -52,7 +52,7 @@ impl Policy for Served {
             excluded.target(*target);
         }
         let Fresh { route, keys, health } = &self.fresh;
-        let targets = Targets { route, keys, health, backends: &[], accounts: &[] };
+        let targets = Targets::new(route, keys, health);
         let pick = choose(targets, &ASK, &excluded, now, &mut || self.rng.f64())?;
         let hedge = route.choosing.hedge;
         if let (Some(hedge), []) = (&hedge, tried) {

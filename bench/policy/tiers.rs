@@ -114,8 +114,7 @@ fn served(tolerance: u8, shape: f64) -> f64 {
     }
     let all = Accounts::new(origin);
     let accounts: Vec<_> = route.targets.iter().map(|it| all.of(&it.credential)).collect();
-    let targets =
-        Targets { route: &route, keys: &keys, health: &health, backends: &[], accounts: &accounts };
+    let targets = Targets { accounts: &accounts, ..Targets::new(&route, &keys, &health) };
     let begin: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
     let mut books: Vec<_> = ACCOUNTS.iter().map(|_| Spending::new(begin)).collect();
     let mut spent = vec![NanoDollars(0); ACCOUNTS.len()];

@@ -194,6 +194,33 @@ fn default_max_wait() -> String {
     "1m".to_owned()
 }
 
+/// Sends requests to the next tier while a target of a lower one is full. The targets of the last tier
+/// are never full. When no other target may serve, a full one does.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SpilloverSpec {
+    /// So many requests in flight for each pod of its Service fill a target, over all proxies; one with
+    /// a `baseURL` counts as one pod.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub in_flight_per_pod: i32,
+    /// Below this share of that it has room again.
+    #[serde(default = "default_return_below_percent")]
+    #[schemars(range(min = 1, max = 100))]
+    pub return_below_percent: i32,
+    /// How long it must be below that before it serves again.
+    #[serde(default = "default_hold_for")]
+    #[schemars(schema_with = "bounds::pause")]
+    pub hold_for: String,
+}
+
+const fn default_return_below_percent() -> i32 {
+    70
+}
+
+fn default_hold_for() -> String {
+    "30s".to_owned()
+}
+
 const fn default_budget_percent() -> i32 {
     5
 }

@@ -31,7 +31,7 @@ pub use self::{
     },
     choosing::{
         AffinityBy, AffinitySpec, BalancedSpec, CircuitBreakerSpec, HedgeSpec, QueueSpec, SloSpec,
-        StrategySpec, StrategyType,
+        SpilloverSpec, StrategySpec, StrategyType,
     },
     condition::{Condition, ConditionStatus},
     consumer::{

@@ -9,7 +9,10 @@ use serde_json::Value;
 
 use super::{
     AccessSpec, bounds,
-    choosing::{AffinitySpec, CircuitBreakerSpec, HedgeSpec, QueueSpec, SloSpec, StrategySpec},
+    choosing::{
+        AffinitySpec, CircuitBreakerSpec, HedgeSpec, QueueSpec, SloSpec, SpilloverSpec,
+        StrategySpec,
+    },
     condition::{self, Condition},
     is_default,
     pricing::PricingSpec,
@@ -42,6 +45,8 @@ use super::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.slo) || self.strategy.type != 'Weighted'")
     .message("`Weighted` chooses by weight alone; `slo` needs another `strategy.type`"))]
+#[x_kube(validation = Rule::new("!has(self.spillover) || self.targets.exists(a, self.targets.exists(b, a.tier < b.tier))")
+    .message("`spillover` needs targets in at least two tiers"))]
 pub struct ModelRouteSpec {
     /// Names that a client may write in `model`. One `*` may stand at the beginning or at the end.
     /// An exact name decides before a prefix, a prefix before a suffix, and a suffix before `*`.
@@ -87,6 +92,9 @@ pub struct ModelRouteSpec {
     /// How requests wait while a Service that they could go to has no pod that is ready.
     #[serde(default)]
     pub queue: QueueSpec,
+    /// Sends requests to the next tier while a lower one is full; not done when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spillover: Option<SpilloverSpec>,
     /// When a failed attempt is followed by another one.
     #[serde(default)]
     pub failover: FailoverSpec,

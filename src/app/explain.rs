@@ -28,7 +28,7 @@ use crate::{
     proxy::{affinity, facts::Chat, failover},
     select::{
         Accounts, Ask, Backends, Candidate, Considered, Health, Healths, KeyState, KeyStates,
-        LeftOut, Targets, Tried, Verdict, consider, equals, hold, order,
+        LeftOut, SpillStates, Targets, Tried, Verdict, consider, equals, hold, order,
     },
     table::{Caller, Strategy, Table, Target},
 };
@@ -46,6 +46,7 @@ pub(super) struct Known<'a> {
     pub(super) healths: &'a Healths,
     pub(super) backends: &'a Backends,
     pub(super) accounts: &'a Accounts,
+    pub(super) spills: &'a SpillStates,
 }
 
 /// What a request would meet.
@@ -137,7 +138,13 @@ fn offline(
     let (keys, healths, backends) = (KeyStates::new(now), Healths::new(now), Backends::new(now));
     backends.follow(&table);
     let accounts = Accounts::new(now);
-    let known = Known { keys: &keys, healths: &healths, backends: &backends, accounts: &accounts };
+    let known = Known {
+        keys: &keys,
+        healths: &healths,
+        backends: &backends,
+        accounts: &accounts,
+        spills: &SpillStates::new(now),
+    };
     of_request(&table, known, api, consumer, body)
 }
 
@@ -232,8 +239,16 @@ fn of_request(
     let ask = failover::ask(&chat, route, caller.preference());
     let accounts: Vec<_> =
         route.targets.iter().map(|target| known.accounts.of(&target.credential)).collect();
-    let targets =
-        Targets { route, keys: &keys, health: &health, backends: &backends, accounts: &accounts };
+    let spills: Vec<_> =
+        route.targets.iter().map(|target| known.spills.of(route, target)).collect();
+    let targets = Targets {
+        route,
+        keys: &keys,
+        health: &health,
+        backends: &backends,
+        accounts: &accounts,
+        spills: &spills,
+    };
     let found = consider(targets, &ask, &Tried::default(), now);
     Ok(described(&chat, targets, &found, &ask))
 }
@@ -373,6 +388,7 @@ fn words(why: LeftOut) -> String {
     match why {
         LeftOut::CircuitOpen { .. } => "circuit open".to_owned(),
         LeftOut::Drained => "weight 0".to_owned(),
+        LeftOut::Full { .. } => "full; requests spill over".to_owned(),
         LeftOut::FallsShort => "does less of what was asked for than others".to_owned(),
         LeftOut::HigherTier => "a lower tier serves".to_owned(),
         LeftOut::Incapable(missing) => format!("has no {}", missing.as_str()),

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     observe::{
         AccessLog, BackendSample, Cells, CircuitSample, KeySample, Metrics, PriceSample,
-        QuotaSample, Readiness, access_log, admin, telemetry,
+        QuotaSample, Readiness, SpillSample, access_log, admin, telemetry,
     },
     provider::{LIST, NanoDollars},
     proxy::{
@@ -43,7 +43,7 @@ use crate::{
         upstream::{Pool, load_roots},
         worker::{self, Workers},
     },
-    select::{Load, Standing},
+    select::{Load, Spill, Standing},
     table::{ObjectId, Prices, Table},
 };
 
@@ -84,6 +84,8 @@ impl Plane {
         metrics.watch_quotas(move || quotas.quotas());
         let prices = tables.clone();
         metrics.watch_prices(move || prices.prices());
+        let spills = tables.clone();
+        metrics.watch_spills(move || spills.spills());
         Ok(Self { metrics, readiness: Readiness::default(), tables })
     }
 
@@ -158,8 +160,8 @@ impl Tables {
 
     /// What a request would meet now, as JSON.
     fn explain(&self, query: &str, body: Bytes) -> Result<String, String> {
-        let Shared { keys, healths, backends, accounts, .. } = &*self.shared;
-        let known = explain::Known { keys, healths, backends, accounts };
+        let Shared { keys, healths, backends, accounts, spills, .. } = &*self.shared;
+        let known = explain::Known { keys, healths, backends, accounts, spills };
         explain::answer(&self.current(), known, query, body)
     }
 
@@ -206,6 +208,19 @@ impl Tables {
             namespace: id.namespace,
             credential: id.name,
             ratio: f64::from(permille) / f64::from(LIST),
+        })
+        .collect()
+    }
+
+    /// Every target that can be full.
+    fn spills(&self) -> Vec<SpillSample> {
+        let all = self.shared.spills.all(&self.current(), Instant::now()).into_iter();
+        all.map(|Spill { route, target, full, spilled }| SpillSample {
+            namespace: route.namespace,
+            route: route.name,
+            target,
+            full,
+            spilled,
         })
         .collect()
     }

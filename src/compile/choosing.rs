@@ -1,4 +1,4 @@
-//! How a route chooses: `strategy`, `slo`, `affinity`, `circuitBreaker`, `hedge`, `queue` as values.
+//! How a route chooses: `strategy`, `slo`, `affinity`, `circuitBreaker`, `hedge`, `queue`, `spillover` as values.
 
 use std::time::Duration;
 
@@ -9,9 +9,12 @@ use super::{
 use crate::{
     api::{
         self, AffinitySpec, BalancedSpec, CircuitBreakerSpec, HedgeSpec, ModelRouteSpec, QueueSpec,
-        SloSpec, StrategySpec, StrategyType,
+        SloSpec, SpilloverSpec, StrategySpec, StrategyType,
     },
-    table::{Affinity, AffinityBy, Choosing, CircuitBreaker, Hedge, Queue, Shares, Slo, Strategy},
+    table::{
+        Affinity, AffinityBy, Choosing, CircuitBreaker, Hedge, Queue, Shares, Slo, Spillover,
+        Strategy,
+    },
 };
 
 /// Builds a route's way of choosing. Everything that is wrong is told; none when something is.
@@ -34,6 +37,13 @@ pub(super) fn build(spec: &ModelRouteSpec, problems: &mut Vec<Problem>) -> Optio
     let breaker = breaker(&spec.circuit_breaker, problems);
     let queue = queue(&spec.queue, problems);
     let hedge = spec.hedge.as_ref().map(|hedge| hedging(hedge, problems));
+    let spillover = spec.spillover.as_ref().map(|spill| spilling(spill, problems));
+    let first = spec.targets.first().map(|target| target.tier);
+    if spec.spillover.is_some() && spec.targets.iter().all(|target| Some(target.tier) == first) {
+        let message = "`spillover` needs targets in at least two tiers";
+        problems.push(Problem::invalid("spec.spillover", message));
+        return None;
+    }
     Some(Choosing {
         strategy: strategy?,
         tolerance_percent: tolerance?,
@@ -42,6 +52,7 @@ pub(super) fn build(spec: &ModelRouteSpec, problems: &mut Vec<Problem>) -> Optio
         breaker: breaker?,
         queue: queue?,
         hedge: hedge.map_or(Some(None), |hedge| hedge.map(Some))?,
+        spillover: spillover.map_or(Some(None), |spillover| spillover.map(Some))?,
     })
 }
 
@@ -191,6 +202,17 @@ fn hedging(spec: &HedgeSpec, problems: &mut Vec<Problem>) -> Option<Hedge> {
         after.map_err(|message| problems.push(Problem::invalid("spec.hedge.after", message))).ok();
     let budget_percent = number(*budget_percent, (1, 50), "spec.hedge.budgetPercent", problems);
     Some(Hedge { after: after?, budget_percent: budget_percent? })
+}
+
+fn spilling(spec: &SpilloverSpec, problems: &mut Vec<Problem>) -> Option<Spillover> {
+    let SpilloverSpec { in_flight_per_pod, return_below_percent, hold_for } = spec;
+    let field = |name: &str| format!("spec.spillover.{name}");
+    let most = number(*in_flight_per_pod, (1, 100_000), &field("inFlightPerPod"), problems);
+    let back = number(*return_below_percent, (1, 100), &field("returnBelowPercent"), problems);
+    let hold = pause(hold_for)
+        .map_err(|message| problems.push(Problem::invalid(&field("holdFor"), message)))
+        .ok();
+    Some(Spillover { in_flight_per_pod: most?, return_below_percent: back?, hold_for: hold? })
 }
 
 fn number(

@@ -61,6 +61,14 @@ const SPEND_TIER_PRICE: About = About(
     "trunkline_spend_tier_price",
     "What the next dollar of a credential with spend tiers costs, as a multiple of the list price.",
 );
+const TARGET_FULL: About = About(
+    "trunkline_target_full",
+    "1 while requests spill over to the next tier because a target is full, else 0.",
+);
+const SPILLED: About = About(
+    "trunkline_spilled_requests_total",
+    "Requests that another tier served because a target was full.",
+);
 const DROPPED_SERIES: About =
     About("trunkline_dropped_series", "Series that are not shown because there are too many.");
 
@@ -131,6 +139,21 @@ pub struct PriceSample {
     pub ratio: f64,
 }
 
+/// A target that can be full, as a scrape finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpillSample {
+    /// The route's namespace.
+    pub namespace: Arc<str>,
+    /// The route.
+    pub route: Arc<str>,
+    /// The target.
+    pub target: Arc<str>,
+    /// Whether it is full.
+    pub full: bool,
+    /// Requests that another tier served because it was full.
+    pub spilled: u64,
+}
+
 /// The metrics of a process.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -160,6 +183,7 @@ struct Inner {
     backends: Source<BackendSample>,
     quotas: Source<QuotaSample>,
     prices: Source<PriceSample>,
+    spills: Source<SpillSample>,
     most: usize,
 }
 
@@ -211,6 +235,7 @@ impl Metrics {
                 backends: Source::new(),
                 quotas: Source::new(),
                 prices: Source::new(),
+                spills: Source::new(),
                 most,
             })),
             table_revision: IntGauge::new(
@@ -290,6 +315,11 @@ impl Metrics {
     /// call decides.
     pub fn watch_prices(&self, prices: impl Fn() -> Vec<PriceSample> + Send + Sync + 'static) {
         self.workers.0.prices.set(prices);
+    }
+
+    /// Asks `spills` at every scrape which targets are full. The first call decides.
+    pub fn watch_spills(&self, spills: impl Fn() -> Vec<SpillSample> + Send + Sync + 'static) {
+        self.workers.0.spills.set(spills);
     }
 
     /// Ends the series of routes and targets that a new table no longer has, also those of workers
@@ -382,6 +412,14 @@ impl Collector for Workers {
             if families.take_room(1) {
                 let labels = [("namespace", &*namespace), ("credential", &*credential)];
                 families.ratio(SPEND_TIER_PRICE, &labels, ratio);
+            }
+        }
+        for sample in self.0.spills.samples() {
+            let SpillSample { namespace, route, target, full, spilled } = sample;
+            if families.take_room(2) {
+                let labels = [("namespace", &*namespace), ("route", &*route), ("target", &*target)];
+                families.gauge(TARGET_FULL, &labels, u64::from(full));
+                families.counter(SPILLED, &labels, spilled);
             }
         }
         let mut routes: Vec<_> = routes.into_iter().collect();

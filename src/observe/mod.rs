@@ -25,6 +25,7 @@ pub use self::{
     },
     exposition::{
         BackendSample, CircuitSample, KeySample, MOST_SERIES, Metrics, PriceSample, QuotaSample,
+        SpillSample,
     },
     health::{Readiness, Waiting},
     outcome::{AttemptOutcome, Outcome},

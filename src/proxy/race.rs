@@ -42,8 +42,8 @@ impl<'a> Common<'a> {
     /// What the choice is made among.
     pub fn targets(self) -> Targets<'a> {
         let Self { route, handles, .. } = self;
-        let RouteHandles { keys, health, backends, accounts, .. } = handles;
-        Targets { route, keys, health, backends, accounts }
+        let RouteHandles { keys, health, backends, accounts, spills, .. } = handles;
+        Targets { route, keys, health, backends, accounts, spills }
     }
 }
 

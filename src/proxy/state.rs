@@ -20,7 +20,7 @@ use crate::{
     observe::{AccessLog, Cells, RouteCells, TargetCells, cells::Cell},
     select::{
         Account, Accounts, Backend, Backends, Health, Healths, HedgeBudget, KeyState, KeyStates,
-        RetryBudget,
+        RetryBudget, SpillState, SpillStates,
     },
     table::{Route, Table},
 };
@@ -38,6 +38,8 @@ pub struct Shared {
     pub backends: Backends,
     /// What is used of accounts with a quota.
     pub accounts: Accounts,
+    /// Which targets are full.
+    pub spills: SpillStates,
     /// What clients may send.
     pub limits: Limits,
     /// Who is served without a key.
@@ -54,6 +56,7 @@ impl Shared {
             healths: Healths::new(now),
             backends: Backends::new(now),
             accounts: Accounts::new(now),
+            spills: SpillStates::new(now),
             limits: Limits::default(),
             anonymous,
         }
@@ -63,6 +66,7 @@ impl Shared {
     pub fn put(&self, table: &Arc<Table>) {
         self.backends.follow(table);
         self.accounts.share(table.proxies());
+        self.spills.share(table.proxies());
         self.accounts.set_prices(table.prices());
         self.table.store(Arc::clone(table));
         self.retain(table);
@@ -73,6 +77,7 @@ impl Shared {
         self.keys.retain(table);
         self.healths.retain(table);
         self.accounts.retain(table);
+        self.spills.retain(table);
     }
 }
 
@@ -122,6 +127,8 @@ pub struct RouteHandles {
     pub backends: Vec<Option<Arc<Backend>>>,
     /// The account of each target whose credential has a quota.
     pub accounts: Vec<Option<Arc<Account>>>,
+    /// The state of each target that can be full.
+    pub spills: Vec<Option<Arc<SpillState>>>,
     /// How many requests may be asked twice.
     pub hedges: RefCell<HedgeBudget>,
 }
@@ -149,6 +156,7 @@ impl RouteHandles {
             health: targets.iter().map(|target| shared.healths.of(target)).collect(),
             backends: targets.iter().map(|target| shared.backends.of(&target.credential)).collect(),
             accounts: targets.iter().map(|target| shared.accounts.of(&target.credential)).collect(),
+            spills: targets.iter().map(|target| shared.spills.of(route?, target)).collect(),
             hedges: RefCell::default(),
             cells,
         }

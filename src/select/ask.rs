@@ -9,6 +9,7 @@ use super::{
     health::{Health, Lane},
     keys::KeyState,
     needs::Needs,
+    spillover::SpillState,
 };
 use crate::table::{Preference, Route};
 
@@ -28,9 +29,21 @@ pub struct Targets<'a> {
     pub backends: &'a [Option<Arc<Backend>>],
     /// The account of each target whose credential has a quota.
     pub accounts: &'a [Option<Arc<Account>>],
+    /// The state of each target that can be full.
+    pub spills: &'a [Option<Arc<SpillState>>],
 }
 
-impl Targets<'_> {
+impl<'a> Targets<'a> {
+    /// A route without Services, accounts and full tiers.
+    pub const fn new(route: &'a Route, keys: &'a RouteKeys, health: &'a [Arc<Health>]) -> Self {
+        Self { route, keys, health, backends: &[], accounts: &[], spills: &[] }
+    }
+
+    /// The state of a target that can be full.
+    pub(super) fn spill(&self, at: usize) -> Option<&SpillState> {
+        self.spills.get(at)?.as_deref()
+    }
+
     /// The account of a target whose credential has a quota.
     pub(super) fn account(&self, at: usize) -> Option<&Account> {
         self.accounts.get(at)?.as_deref()

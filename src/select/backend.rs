@@ -37,7 +37,7 @@ pub struct Backend {
     waiting: AtomicU32,
     /// Wakes them.
     came: Notify,
-    /// Requests that another target served because there was no pod.
+    /// Requests that another target served because there was no pod, or not enough of them.
     passed_over: AtomicU64,
 }
 
@@ -78,16 +78,22 @@ impl Backend {
 
     /// Requests at the pods that are ready.
     pub fn in_flight(&self) -> u64 {
-        let pods = self.pods.load();
-        pods.iter().map(|pod| u64::from(pod.health.in_flight.load(Ordering::Relaxed))).sum()
+        self.load().0
     }
 
-    /// Notes that another target serves because there is no pod.
+    /// Requests at the pods that are ready, and how many these are.
+    pub(super) fn load(&self) -> (u64, u64) {
+        let pods = self.pods.load();
+        let all = pods.iter().map(|pod| u64::from(pod.health.in_flight.load(Ordering::Relaxed)));
+        all.fold((0, 0), |(requests, pods), own| (requests + own, pods + 1))
+    }
+
+    /// Notes that another target serves because there is no pod, or not enough of them.
     pub(super) fn pass_over(&self) {
         self.passed_over.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Requests that another target served because there was no pod.
+    /// Requests that another target served because there was no pod, or not enough of them.
     pub fn passed_over(&self) -> u64 {
         self.passed_over.load(Ordering::Relaxed)
     }

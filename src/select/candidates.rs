@@ -5,7 +5,8 @@
 //!
 //! 1. A target is left out that is drained, was tried for this request, or has no key that is free;
 //!    whose model cannot do what the request needs; whose account is at its quota; that is failing
-//!    (its breaker is open); that is silent (what it owes is later than usual).
+//!    (its breaker is open); that is silent (what it owes is later than usual); that is full, where the
+//!    route spills over.
 //! 2. The lowest tier with a target left serves; of it, those that do all of what was asked for while
 //!    there is one.
 //! 3. Of these, those that miss the SLO are left out while one holds it. When none does, the SLO is
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 
 use super::{
     ask::{Ask, Targets},
+    backend::Backend,
     breaker::Admit,
     health::{Health, Reading},
     key::soonest,
@@ -131,6 +133,12 @@ fn hard(
     // Of a backend its pods have been looked at one by one.
     if backend.is_none() && reading.is_silent() {
         return Err(LeftOut::Silent);
+    }
+    if let (Some(spill), Some(policy)) = (targets.spill(at), &targets.route.choosing.spillover) {
+        let load = backend.map_or_else(|| (reading.in_flight.into(), 1), Backend::load);
+        if let Some(until) = spill.full(policy, load, now) {
+            return Err(LeftOut::Full { until });
+        }
     }
     #[expect(clippy::cast_precision_loss, reason = "at most 1000")]
     let weight = target.weight as f32;

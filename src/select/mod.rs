@@ -31,6 +31,7 @@ mod outstanding;
 mod pods;
 mod preference;
 mod score;
+mod spillover;
 mod states;
 mod tried;
 mod verdict;
@@ -56,6 +57,7 @@ pub use self::{
     keys::{KeyState, KeyStates, Refusal, Standing},
     needs::{BYTES_A_TOKEN, Needs},
     preference::of_caller,
+    spillover::{Spill, SpillState, SpillStates},
     states::{Healths, Load},
     tried::{PickedKey, PickedPod, Tried},
     verdict::{Candidate, Considered, LeftOut, SloPart, Verdict},
@@ -106,6 +108,7 @@ pub fn choose(
     random: &mut dyn FnMut() -> f64,
 ) -> Option<Pick> {
     let found = consider(targets, ask, tried, now);
+    hold_full(targets, &found);
     if let (Some(tier), true) = (found.tier, tried.is_empty()) {
         pass_over(targets, &found, tier);
     }
@@ -138,17 +141,33 @@ pub fn choose(
     Some(Pick { target: at, key, pod, probe, patience, relaxed, cost, kept })
 }
 
-/// Notes that a Service without a pod would have been asked, had it one: who scales it should know. A
-/// request is noted once, however often it is tried, and not at tiers that only wait behind the one
-/// that serves.
+/// What is full stays so for a while.
+fn hold_full(targets: Targets<'_>, found: &Considered) {
+    for one in &found.candidates {
+        if let Verdict::LeftOut(LeftOut::Full { until }) = one.verdict
+            && let Some(spill) = targets.spill(one.at)
+        {
+            spill.hold(until);
+        }
+    }
+}
+
+/// Notes that a Service without a pod, or a full target, would have been asked, had it room: who scales
+/// it should know. A request is noted once, however often it is tried, and not at tiers that only wait
+/// behind the one that serves.
 fn pass_over(targets: Targets<'_>, found: &Considered, serving: u8) {
     let tier = |at: usize| targets.route.targets.get(at).map_or(u8::MAX, |target| target.tier);
-    let asleep = found
-        .candidates
-        .iter()
-        .filter(|one| one.verdict == Verdict::LeftOut(LeftOut::NoPod) && tier(one.at) <= serving)
-        .filter_map(|one| targets.backends.get(one.at)?.as_ref());
-    asleep.for_each(|backend| backend.pass_over());
+    for one in found.candidates.iter().filter(|one| tier(one.at) <= serving) {
+        let Verdict::LeftOut(why @ (LeftOut::NoPod | LeftOut::Full { .. })) = one.verdict else {
+            continue;
+        };
+        if let Some(backend) = targets.backend(one.at) {
+            backend.pass_over();
+        }
+        if let (LeftOut::Full { .. }, Some(spill)) = (why, targets.spill(one.at)) {
+            spill.spill();
+        }
+    }
 }
 
 /// A target that was left out as failing or slow and may be seen again, if this request is to do it.
@@ -183,6 +202,7 @@ fn probe(
             }
             LeftOut::Drained
             | LeftOut::FallsShort
+            | LeftOut::Full { .. }
             | LeftOut::HigherTier
             | LeftOut::Incapable(_)
             | LeftOut::KeysRest { .. }
@@ -272,7 +292,7 @@ fn draw(
     Some(if better { other.at } else { one.at })
 }
 
-/// The least bad of targets that may not serve: one that is silent or slow before one whose key
+/// The least bad of targets that may not serve: one that is full, silent or slow before one whose key
 /// rests or whose breaker is open, and of these the one that is free the soonest.
 fn last_resort(
     targets: Targets<'_>,
@@ -283,7 +303,7 @@ fn last_resort(
     let rows = found.candidates.iter().filter_map(|one| {
         let Verdict::LeftOut(why) = one.verdict else { return None };
         let until = match why {
-            LeftOut::Silent | LeftOut::Slow | LeftOut::MissesSlo(_) => now,
+            LeftOut::Full { .. } | LeftOut::Silent | LeftOut::Slow | LeftOut::MissesSlo(_) => now,
             LeftOut::CircuitOpen { until } | LeftOut::KeysRest { until } => until,
             LeftOut::Drained
             | LeftOut::FallsShort

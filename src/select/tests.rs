@@ -10,7 +10,7 @@ use crate::{
     provider::{self, Capability, NanoDollars, Price, Pricing, Schedule, Tier},
     table::{
         Access, Choosing, Credential, Endpoint, Failover, FailoverSet, Key, Match, ObjectId,
-        Overrides, Quota, Route, Secret, Strategy, Table, Target, Timeouts,
+        Overrides, Quota, Route, Secret, Spillover, Strategy, Table, Target, Timeouts,
     },
 };
 
@@ -111,13 +111,7 @@ fn pick(
 ) -> Option<Pick> {
     let healths = Healths::new(now);
     let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
-    choose(
-        Targets { route, keys, health: &health, backends: &[], accounts: &[] },
-        &ASK,
-        tried,
-        now,
-        random,
-    )
+    choose(Targets::new(route, keys, &health), &ASK, tried, now, random)
 }
 
 fn count(
@@ -162,8 +156,7 @@ fn a_model_that_cannot_serve_the_request_is_never_asked_and_a_lesser_one_only_wi
     );
     let healths = Healths::new(now);
     let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
-    let targets =
-        Targets { route: &route, keys: &keys, health: &health, backends: &[], accounts: &[] };
+    let targets = Targets::new(&route, &keys, &health);
     let served = |must: &[Capability], better: &[Capability], output_tokens, text_bytes| {
         let needs = Needs {
             must: must.iter().copied().collect(),
@@ -352,8 +345,7 @@ fn a_balanced_route_serves_each_caller_by_what_matters_to_it() {
         let mut flight = Flight::begin(Arc::clone(health), breaker, lane, 100, false, now);
         flight.answered(now + Duration::from_millis(millis));
     }
-    let targets =
-        Targets { route: &route, keys: &keys, health: &health, backends: &[], accounts: &[] };
+    let targets = Targets::new(&route, &keys, &health);
     let serves = |preference| {
         let ask = Ask { preference, ..ASK };
         let later = now + 3 * SECOND;
@@ -385,8 +377,7 @@ fn an_account_beyond_a_spend_tier_is_as_dear_as_its_next_dollar() {
     let keys: Vec<_> = route.targets.iter().map(|target| keys.of(&target.credential)).collect();
     let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
     let accounts: Vec<_> = route.targets.iter().map(|it| all.of(&it.credential)).collect();
-    let targets =
-        Targets { route: &route, keys: &keys, health: &health, backends: &[], accounts: &accounts };
+    let targets = Targets { accounts: &accounts, ..Targets::new(&route, &keys, &health) };
     let cheapest = || choose(targets, &ASK, &Tried::default(), now, &mut || 0.0).unwrap().target;
     let id = ObjectId::new("team", "contract");
     assert_eq!(cheapest(), 0);
@@ -394,4 +385,46 @@ fn an_account_beyond_a_spend_tier_is_as_dear_as_its_next_dollar() {
         all.set_prices(&[(id.clone(), permille)].into());
         assert_eq!(cheapest(), serves, "at {permille}");
     }
+}
+
+#[test]
+fn a_full_target_spills_over_to_the_next_tier_and_serves_when_nobody_else_may() {
+    let now = Instant::now();
+    let mut route = route(vec![target("own", 0, 1, &[]), target("hosted", 1, 1, &[])]);
+    route.choosing.spillover =
+        Some(Spillover { in_flight_per_pod: 2, return_below_percent: 60, hold_for: 30 * SECOND });
+    let (keys, healths, all) = (KeyStates::new(now), Healths::new(now), SpillStates::new(now));
+    let keys: Vec<_> = route.targets.iter().map(|target| keys.of(&target.credential)).collect();
+    let health: Vec<_> = route.targets.iter().map(|target| healths.of(target)).collect();
+    let spills: Vec<_> = route.targets.iter().map(|target| all.of(&route, target)).collect();
+    assert!(spills[0].is_some() && spills[1].is_none(), "nothing spills from the last tier");
+    let targets = Targets { spills: &spills, ..Targets::new(&route, &keys, &health) };
+    let serves = |tried: &Tried, seconds: u32| {
+        let pick = choose(targets, &ASK, tried, now + seconds * SECOND, &mut || 0.0).unwrap();
+        &*route.targets[pick.target].name
+    };
+    let breaker = route.choosing.breaker;
+    let send = |at: usize| {
+        let known = Arc::clone(&health[at]);
+        let mut flight = Flight::begin(known, breaker, Lane::Streamed, 100, false, now);
+        flight.answered(now);
+        flight
+    };
+    let none = Tried::default();
+    let first = send(0);
+    assert_eq!(serves(&none, 0), "own");
+    let second = send(0);
+    assert_eq!(serves(&none, 1), "hosted");
+    let mut hosted = Tried::default();
+    hosted.target(1);
+    assert_eq!(serves(&hosted, 1), "own", "better than nobody");
+    drop(first);
+    assert_eq!(serves(&none, 30), "hosted", "it has room, and not for long enough");
+    assert_eq!(serves(&none, 31), "own");
+    drop(second);
+    let table = Table::new(1, vec![route.clone()]);
+    let told: Vec<_> = all.all(&table, now).into_iter().map(|it| (it.full, it.spilled)).collect();
+    assert_eq!(told, [(true, 2)], "at that time");
+    all.retain(&Table::new(2, Vec::new()));
+    assert_eq!(all.all(&table, now)[0].spilled, 0, "a route that comes back begins anew");
 }

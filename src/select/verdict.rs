@@ -50,6 +50,11 @@ pub enum LeftOut {
     Drained,
     /// Its model does less of what was asked for than another one of its tier.
     FallsShort,
+    /// It has as much to do as it takes well.
+    Full {
+        /// When it serves again at the earliest.
+        until: Instant,
+    },
     /// A lower tier serves.
     HigherTier,
     /// Its model cannot do what the request needs.

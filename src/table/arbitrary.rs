@@ -14,7 +14,7 @@ use super::{
     Access, Affinity, AffinityBy, Backend, Choosing, CircuitBreaker, Consumer, ConsumerKey,
     Consumers, Contents, Credential, Digest, Endpoint, Failover, FailoverOn, HeaderMatch,
     HeaderTest, Hedge, Key, Match, Namespaces, ObjectId, Overrides, Pattern, Preference, Prices,
-    Queue, Quota, Route, Secret, Shares, Slo, Table, Target, Timeouts, choosing,
+    Queue, Quota, Route, Secret, Shares, Slo, Spillover, Table, Target, Timeouts, choosing,
 };
 use crate::{
     dialect::{Api, Traits, traits::Thinking},
@@ -297,15 +297,26 @@ fn choosing() -> impl Strategy<Value = Choosing> {
     let affinity = (by, any::<u32>());
     let affinity = affinity.prop_map(|(by, tolerance_percent)| Affinity { by, tolerance_percent });
     let affinity = option::of(affinity);
-    (strategy, any::<u32>(), slo, affinity, breaker, hedge, queue).prop_map(
-        |(strategy, tolerance_percent, slo, affinity, breaker, hedge, queue)| Choosing {
-            strategy,
-            tolerance_percent,
-            slo,
-            affinity,
-            breaker,
-            hedge,
-            queue,
+    let spillover = (any::<u32>(), any::<u32>(), duration()).prop_map(
+        |(in_flight_per_pod, return_below_percent, hold_for)| Spillover {
+            in_flight_per_pod,
+            return_below_percent,
+            hold_for,
+        },
+    );
+    let lines = (queue, option::of(spillover));
+    (strategy, any::<u32>(), slo, affinity, breaker, hedge, lines).prop_map(
+        |(strategy, tolerance_percent, slo, affinity, breaker, hedge, (queue, spillover))| {
+            Choosing {
+                strategy,
+                tolerance_percent,
+                slo,
+                affinity,
+                breaker,
+                hedge,
+                queue,
+                spillover,
+            }
         },
     )
 }

@@ -175,14 +175,15 @@ impl Contents {
         self.credentials.values().filter(|credential| !credential.tiers.is_empty())
     }
 
-    /// How many proxies share each quota.
+    /// How many proxies share each quota and the room of each tier.
     pub const fn proxies(&self) -> u32 {
         self.proxies
     }
 
-    /// Whether any credential has a quota.
-    pub fn has_quotas(&self) -> bool {
+    /// Whether anything in it is shared by the proxies: a quota, or the room of a tier.
+    pub fn is_shared(&self) -> bool {
         self.credentials.values().any(|credential| !credential.quota.is_empty())
+            || self.routes.values().any(|route| route.choosing.spillover.is_some())
     }
 
     /// The same with these consumers.

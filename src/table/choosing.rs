@@ -28,6 +28,20 @@ pub struct Choosing {
     pub hedge: Option<Hedge>,
     /// How requests wait for the first pod of a Service.
     pub queue: Queue,
+    /// When a tier is full.
+    pub spillover: Option<Spillover>,
+}
+
+/// When a target is full, so that the next tier serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spillover {
+    /// So many requests in flight for each of its pods fill it, over all proxies.
+    pub in_flight_per_pod: u32,
+    /// Below this share of that it has room again.
+    pub return_below_percent: u32,
+    /// How long it must be below that to serve again.
+    #[serde(with = "wire::millis")]
+    pub hold_for: Duration,
 }
 
 /// What goes to the same target, key and pod.

@@ -35,7 +35,7 @@ pub use self::{
     base::Contents,
     choosing::{
         Affinity, AffinityBy, Choosing, CircuitBreaker, Hedge, Preference, Queue, Shares, Slo,
-        Strategy,
+        Spillover, Strategy,
     },
     consumer::{Access, Caller, Consumer, ConsumerKey, Consumers, Digest, Namespaces},
     credential::{Credential, Endpoint, Key},

@@ -277,8 +277,12 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
             "/spec",
             vec![json!({"models": ["a"], "targets": [target(json!({}))],
                 "strategy": {"type": "Fastest"}, "slo": {"firstToken": "1s"}})],
-            vec![json!({"models": ["a"], "targets": [target(json!({}))],
-                "strategy": {"type": "Fastest"}, "slo": {"firstToken": "0s"}})],
+            vec![
+                json!({"models": ["a"], "targets": [target(json!({}))],
+                "strategy": {"type": "Fastest"}, "slo": {"firstToken": "0s"}}),
+                json!({"models": ["a"], "targets": [target(json!({"tier": 1}))],
+                "spillover": {"inFlightPerPod": 1}}),
+            ],
         ),
         (
             route,
@@ -295,6 +299,20 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
             "/spec/queue",
             vec![json!({}), json!({"maxRequests": 0, "maxWait": "5m"})],
             vec![json!({"maxRequests": -1}), json!({"maxWait": "0s"}), json!({"length": 1})],
+        ),
+        (
+            route,
+            "/spec/spillover",
+            vec![
+                json!({"inFlightPerPod": 1}),
+                json!({"inFlightPerPod": 100, "returnBelowPercent": 100, "holdFor": "0s"}),
+            ],
+            vec![
+                json!({}),
+                json!({"inFlightPerPod": 0}),
+                json!({"inFlightPerPod": 1, "returnBelowPercent": 101}),
+                json!({"inFlightPerPod": 1, "holdFor": "25h"}),
+            ],
         ),
         (
             credential,
@@ -478,9 +496,10 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
         (
             route,
             "/spec/targets",
-            vec![json!([target(json!({}))])],
+            vec![json!([target(json!({})), target(json!({"name": "last", "tier": 9}))])],
             vec![
                 json!([]),
+                json!([target(json!({}))]),
                 json!([target(json!({"weight": 0}))]),
                 json!([target(json!({})), target(json!({}))]),
             ],

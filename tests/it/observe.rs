@@ -19,8 +19,8 @@ use std::{
 
 use trunkline::observe::{
     AffinityResult, AttemptOutcome, BackendSample, CircuitSample, CostKind, FailoverPhase,
-    HedgeResult, KeySample, Metrics, Outcome, PriceSample, QuotaSample, Readiness, TokenKind,
-    Unpriced, Waste, admin,
+    HedgeResult, KeySample, Metrics, Outcome, PriceSample, QuotaSample, Readiness, SpillSample,
+    TokenKind, Unpriced, Waste, admin,
     operator::{Operator, WatchRestart, WriteResult},
     source::{Source, TableRejection},
 };
@@ -94,6 +94,10 @@ fn used() -> Metrics {
     metrics.watch_prices(|| {
         let [namespace, credential] = ["team", "anthropic"].map(Arc::from);
         vec![PriceSample { namespace, credential, ratio: 1.2 }]
+    });
+    metrics.watch_spills(|| {
+        let [namespace, route, target] = ["team", "chat", "own"].map(Arc::from);
+        vec![SpillSample { namespace, route, target, full: true, spilled: 1 }]
     });
     metrics.watch_keys(|| {
         let [namespace, credential, key] = ["team", "anthropic", "k1"].map(Arc::from);

@@ -103,13 +103,7 @@ fn pick(
         preference: None,
         belonging: None,
     };
-    choose(
-        Targets { route, keys, health: &health, backends: &[], accounts: &[] },
-        &ask,
-        tried,
-        now,
-        random,
-    )
+    choose(Targets::new(route, keys, &health), &ask, tried, now, random)
 }
 
 /// How far drawn shares are from the wanted ones: Pearson's chi-square.

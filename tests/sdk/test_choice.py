@@ -1,5 +1,6 @@
 """How a target is chosen, seen through the front door: cost, speed, breakers, objectives, examples."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -283,6 +284,28 @@ def test_the_example_of_spend_tiers_moves_to_the_reseller_beyond_the_threshold(e
         assert ask(client, "chat", "word " * 20_000)["x-trunkline-target"] == "contract"
         until(lambda: f"{price} 1.5\n" in metrics(client))
         assert ask(client, "chat")["x-trunkline-target"] == "reseller"
+
+
+def test_the_example_of_spillover_goes_to_the_hosted_model_while_its_own_is_full(example):
+    folder = example("self-hosted-spillover")
+    manifest = folder / "route.yaml"
+    text = manifest.read_text().replace("inFlightPerPod: 16", "inFlightPerPod: 2").replace("holdFor: 30s", "holdFor: 2s")
+    manifest.write_text(text.replace("llama-3.3-70b", "sim-slow-1000"))
+    labels = '{namespace="default",route="chat",target="own"}'
+    with served(folder) as client:
+        assert f"trunkline_target_full{labels} 0\n" in metrics(client)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            begun = [pool.submit(ask, client, "chat") for _ in range(2)]
+            until(lambda: 'trunkline_in_flight_requests{namespace="default",route="chat"} 2' in metrics(client))
+            assert ask(client, "chat")["x-trunkline-target"] == "hosted"
+            assert f"trunkline_target_full{labels} 1\n" in metrics(client)
+            assert "full; requests spill over" in explained(client, "chat")
+            assert [one.result()["x-trunkline-target"] for one in begun] == ["own", "own"]
+        # There is room, and not yet for long enough.
+        assert ask(client, "chat")["x-trunkline-target"] == "hosted"
+        assert f"trunkline_spilled_requests_total{labels} 2\n" in metrics(client)
+        until(lambda: f"trunkline_target_full{labels} 0\n" in metrics(client))
+        assert ask(client, "chat")["x-trunkline-target"] == "own"
 
 
 def until(holds, seconds=15):

@@ -49,7 +49,7 @@ impl Operator {
                 .map(|contents| contents.with_backends(compiler.backends().clone()));
             match contents {
                 Ok(contents) => {
-                    let sharers = if contents.has_quotas() { self.sharers() } else { 0 };
+                    let sharers = if contents.is_shared() { self.sharers() } else { 0 };
                     let prices = self.prices_of(&contents);
                     self.table = Arc::new(contents.with_proxies(sharers).with_prices(prices));
                 }
@@ -106,7 +106,7 @@ impl Operator {
         self.look(changed.into_iter().map(key), false);
     }
 
-    /// How many proxies share each quota. While none serves, those that were there last.
+    /// How many proxies share what is shared. While none serves, those that were there last.
     fn sharers(&mut self) -> u32 {
         if let Ok(ready @ 1..) = u32::try_from(self.world.fleet.len()) {
             self.sharers = ready;
@@ -114,9 +114,9 @@ impl Operator {
         self.sharers
     }
 
-    /// The proxies have been the same for a while: each quota is shared among them, where there is one.
+    /// The proxies have been the same for a while: what is shared is shared among them.
     pub(super) fn share(&mut self, now: Instant) {
-        if self.table.has_quotas() && self.table.proxies() != self.sharers() {
+        if self.table.is_shared() && self.table.proxies() != self.sharers() {
             self.pace.changed(1, now);
         }
     }

@@ -109,6 +109,7 @@ const fn is_home(one: &Candidate) -> bool {
             | LeftOut::Incapable(_)
             | LeftOut::TooLong { .. } => false,
             LeftOut::CircuitOpen { .. }
+            | LeftOut::Full { .. }
             | LeftOut::KeysRest { .. }
             | LeftOut::MissesSlo(_)
             | LeftOut::NoKey

@@ -38,7 +38,7 @@ use trunkline::{
         state::{Shared, Worker},
         upstream::Pool,
     },
-    select::{Accounts, Backends, Healths, KeyStates, Standing},
+    select::{Accounts, Backends, Healths, KeyStates, SpillStates, Standing},
     table::{Backend, ObjectId, Table},
 };
 
@@ -402,6 +402,7 @@ impl Proxy {
             healths: Healths::new(Instant::now()),
             backends: Backends::new(Instant::now()),
             accounts: Accounts::new(Instant::now()),
+            spills: SpillStates::new(Instant::now()),
             limits,
             anonymous: trunkline::proxy::authenticate::Anonymous::Allow,
         });
