@@ -173,7 +173,7 @@ def test_a_request_goes_to_a_model_that_can_serve_it(client):
     assert ask(client, "able", [PICTURE])["x-trunkline-target"] == "seeing"
     # Its words alone do not make a request with a picture.
     assert ask(client, "able", "image_url")["x-trunkline-target"] == "blind"
-    assert ask(client, "able", "word " * 20_000, max_tokens=5)["x-trunkline-target"] == "seeing"
+    assert ask(client, "able", "word " * 20_000, max_completion_tokens=5)["x-trunkline-target"] == "seeing"
 
 
 def test_a_request_that_no_model_can_serve_is_refused_with_what_is_missing(client):
@@ -281,7 +281,7 @@ def test_the_example_of_spend_tiers_moves_to_the_reseller_beyond_the_threshold(e
     price = 'trunkline_spend_tier_price{credential="contract",namespace="default"}'
     with served(folder) as client:
         assert f"{price} 1\n" in metrics(client)
-        assert ask(client, "chat", "word " * 20_000)["x-trunkline-target"] == "contract"
+        assert ask(client, "chat", "word " * 20_000, max_completion_tokens=5)["x-trunkline-target"] == "contract"
         until(lambda: f"{price} 1.5\n" in metrics(client))
         assert ask(client, "chat")["x-trunkline-target"] == "reseller"
 
