@@ -4,6 +4,9 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::Failure;
+use crate::observe::{MOST_SERIES, Shown};
+
 /// One API in front of every model provider.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -209,7 +212,36 @@ pub(super) struct ServeArgs {
     /// How the process's own log looks
     #[arg(long, default_value = "text")]
     pub(super) log_format: LogFormat,
+    /// Upper bounds of `trunkline_first_token_seconds`, rising, in seconds: with the limit of an SLO among
+    /// them, the share of first tokens within it is exact
+    #[arg(long, value_delimiter = ',', value_name = "SECONDS")]
+    pub(super) first_token_buckets: Vec<f64>,
+    /// The most series of routes, targets and keys that /metrics shows; `trunkline_dropped_series`
+    /// counts the others
+    #[arg(long, default_value_t = MOST_SERIES)]
+    pub(super) max_series: usize,
 }
+
+impl ServeArgs {
+    /// What /metrics shows.
+    pub(super) fn shown(&self) -> Result<Shown, Failure> {
+        let usual = Shown { most_series: self.max_series, ..Shown::default() };
+        let bounds = &self.first_token_buckets;
+        if bounds.is_empty() {
+            return Ok(usual);
+        }
+        let positive = bounds.iter().all(|bound| bound.is_finite() && *bound > 0.0);
+        if !positive || !bounds.is_sorted_by(|a, b| a < b) || bounds.len() > MOST_BUCKETS {
+            let wanted = "must rise, be above 0, and be at most 30 numbers";
+            return Err(format!("--first-token-buckets {wanted}").into());
+        }
+        // For the life of the process, as the usual ones are.
+        Ok(Shown { first_token: bounds.clone().leak(), ..usual })
+    }
+}
+
+/// More bounds would be more series than answers.
+const MOST_BUCKETS: usize = 30;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct OperatorArgs {
@@ -281,4 +313,25 @@ pub(super) struct SimArgs {
     /// Gemini's API
     #[arg(long, default_value = "127.0.0.1:9103")]
     pub(super) gemini: SocketAddr,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(buckets: &str) -> Result<Shown, String> {
+        let args = ["trunkline", "run", "-f", "x", &format!("--first-token-buckets={buckets}")];
+        let args = Args::try_parse_from(args).map_err(|error| error.to_string())?;
+        let Command::Run(args) = args.command else { panic!("run") };
+        args.serve.shown().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn bounds_of_ones_own_rise() {
+        assert_eq!(shown("0.25,1,1.5").unwrap().first_token, [0.25, 1.0, 1.5]);
+        for wrong in ["1,1", "2,1", "0,1", "-1", "inf"] {
+            let told = shown(wrong).unwrap_err();
+            assert!(told.starts_with("--first-token-buckets must rise"), "{wrong}: {told}");
+        }
+    }
 }

@@ -30,7 +30,7 @@ use super::{
 use crate::{
     observe::{
         AccessLog, BackendSample, Cells, CircuitSample, KeySample, Metrics, PriceSample,
-        QuotaSample, Readiness, SpillSample, access_log, admin, telemetry,
+        QuotaSample, Readiness, Shown, SpillSample, access_log, admin, telemetry,
     },
     provider::{LIST, NanoDollars},
     proxy::{
@@ -69,9 +69,9 @@ pub(super) struct Plane {
 }
 
 impl Plane {
-    /// A plane with an empty table; `anonymous` is who is served without a key.
-    pub(super) fn new(anonymous: Anonymous) -> Result<Self, Failure> {
-        let metrics = Metrics::new()?;
+    /// A plane with an empty table; `anonymous` is who is served without a key, `shown` what /metrics shows.
+    pub(super) fn new(anonymous: Anonymous, shown: Shown) -> Result<Self, Failure> {
+        let metrics = Metrics::with(shown)?;
         let shared = Arc::new(Shared::new(Instant::now(), anonymous));
         let tables = Tables { shared, metrics: metrics.clone() };
         let keys = tables.clone();

@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) fn proxy(args: &ProxyArgs) -> Result<(), Failure> {
     start_log(args.serve.log_format)?;
-    let plane = Plane::new(anonymous(args))?;
+    let plane = Plane::new(anonymous(args), args.serve.shown()?)?;
     let meter = Meter::new(&plane.metrics)?;
     let ports = Ports::bind(args.listen, args.admin_listen, args.serve.workers)?;
     let (client, admin) = ports.addresses()?;

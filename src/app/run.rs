@@ -21,7 +21,7 @@ use crate::{
 
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     start_log(args.serve.log_format)?;
-    let plane = Plane::new(anonymous(args))?;
+    let plane = Plane::new(anonymous(args), args.serve.shown()?)?;
     let mut source = Manifests {
         reader: Reader::new(&args.path),
         options: Options { allow_private_endpoints: args.serve.allow_private_endpoints },

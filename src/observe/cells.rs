@@ -211,6 +211,8 @@ pub type RouteLabel = (Arc<str>, Arc<str>);
 pub struct Cells {
     /// How many routes were met so far, over all workers: the order of their births.
     births: Arc<AtomicU64>,
+    /// Upper bounds of first tokens.
+    first_token: &'static [f64],
     routes: Mutex<FxHashMap<RouteLabel, Arc<RouteCells>>>,
     /// Streams whose answer is on its way.
     pub open_streams: Cell,
@@ -222,14 +224,15 @@ pub struct Cells {
 
 impl Default for Cells {
     fn default() -> Self {
-        Self::new(Arc::default())
+        Self::new(Arc::default(), FIRST_TOKEN)
     }
 }
 
 impl Cells {
-    pub(super) fn new(births: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(births: Arc<AtomicU64>, first_token: &'static [f64]) -> Self {
         Self {
             births,
+            first_token,
             routes: Mutex::default(),
             open_streams: Cell::default(),
             connections: Cell::default(),
@@ -243,7 +246,7 @@ impl Cells {
         let label = (Arc::clone(namespace), Arc::clone(route));
         Arc::clone(routes.entry(label).or_insert_with(|| {
             let born = self.births.fetch_add(1, Ordering::Relaxed);
-            Arc::new(RouteCells::new(born))
+            Arc::new(RouteCells::new(born, self.first_token))
         }))
     }
 
@@ -291,13 +294,13 @@ pub struct RouteCells {
 }
 
 impl RouteCells {
-    fn new(born: u64) -> Self {
+    fn new(born: u64, first_token: &'static [f64]) -> Self {
         Self {
             born,
             requests: Mutex::default(),
             targets: Mutex::default(),
             duration: Histogram::new(DURATION),
-            first_token: Histogram::new(FIRST_TOKEN),
+            first_token: Histogram::new(first_token),
             output_token: Histogram::new(OUTPUT_TOKEN),
             added: Histogram::new(ADDED),
             queue: Histogram::new(QUEUE),

@@ -8,8 +8,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
 };
 
 use prometheus::{
@@ -19,15 +18,34 @@ use prometheus::{
 };
 
 use super::{
-    cells::{Cells, RouteLabel, Summed},
+    cells::{Cells, FIRST_TOKEN, RouteLabel, Summed},
     families::{About, Families},
+    samples::{
+        BackendSample, CircuitSample, KeySample, PriceSample, QuotaSample, Source, SpillSample,
+    },
     sums::RouteSums,
 };
 
-/// The most series of routes, targets and keys that are shown; those of the process come on top.
+/// The most series of routes, targets and keys that are shown, unless somebody says otherwise; those of
+/// the process come on top.
 ///
 /// A route with traffic has about 70: four histograms of 14 to 21, and a few counters.
 pub const MOST_SERIES: usize = 10_000;
+
+/// How much is shown, and how finely.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Shown {
+    /// The most series of routes, targets and keys; those of the process come on top.
+    pub most_series: usize,
+    /// Upper bounds in seconds, rising, for first tokens.
+    pub first_token: &'static [f64],
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self { most_series: MOST_SERIES, first_token: FIRST_TOKEN }
+    }
+}
 
 const OPEN_STREAMS: About = About("trunkline_open_streams", "Streams whose answer is on its way.");
 const CONNECTIONS: About = About("trunkline_connections", "Connections from clients.");
@@ -72,88 +90,6 @@ const SPILLED: About = About(
 const DROPPED_SERIES: About =
     About("trunkline_dropped_series", "Series that are not shown because there are too many.");
 
-/// One API key of a credential, as a scrape finds it. Names only; nothing here could hold the key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeySample {
-    /// The credential's namespace.
-    pub namespace: Arc<str>,
-    /// The credential.
-    pub credential: Arc<str>,
-    /// The key's name within it.
-    pub key: Arc<str>,
-    /// Whether it rests.
-    pub resting: bool,
-    /// Whether it is refused.
-    pub refused: bool,
-}
-
-/// One model of a credential, as a scrape finds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CircuitSample {
-    /// The credential's namespace.
-    pub namespace: Arc<str>,
-    /// The credential.
-    pub credential: Arc<str>,
-    /// The provider's name of the model.
-    pub model: Arc<str>,
-    /// Whether it is left alone.
-    pub open: bool,
-}
-
-/// The Service behind a credential, as a scrape finds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackendSample {
-    /// The credential's namespace.
-    pub namespace: Arc<str>,
-    /// The credential.
-    pub credential: Arc<str>,
-    /// Pods that may take requests.
-    pub pods: u64,
-    /// Requests at them.
-    pub in_flight: u64,
-    /// Requests that wait for the first pod.
-    pub queued: u64,
-}
-
-/// One limit of a credential's quota, as a scrape finds it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct QuotaSample {
-    /// The credential's namespace.
-    pub namespace: Arc<str>,
-    /// The credential.
-    pub credential: Arc<str>,
-    /// What is limited.
-    pub limit: &'static str,
-    /// What is left, from 0 to 1.
-    pub headroom: f64,
-}
-
-/// A credential with spend tiers, as a scrape finds it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PriceSample {
-    /// The credential's namespace.
-    pub namespace: Arc<str>,
-    /// The credential.
-    pub credential: Arc<str>,
-    /// What its next dollar costs, as a multiple of the list price.
-    pub ratio: f64,
-}
-
-/// A target that can be full, as a scrape finds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SpillSample {
-    /// The route's namespace.
-    pub namespace: Arc<str>,
-    /// The route.
-    pub route: Arc<str>,
-    /// The target.
-    pub target: Arc<str>,
-    /// Whether it is full.
-    pub full: bool,
-    /// Requests that another tier served because it was full.
-    pub spilled: u64,
-}
-
 /// The metrics of a process.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -184,47 +120,23 @@ struct Inner {
     quotas: Source<QuotaSample>,
     prices: Source<PriceSample>,
     spills: Source<SpillSample>,
-    most: usize,
-}
-
-/// What is asked at every scrape, once somebody has said whom to ask.
-struct Source<T>(OnceLock<Box<dyn Fn() -> Vec<T> + Send + Sync>>);
-
-impl<T> Source<T> {
-    const fn new() -> Self {
-        Self(OnceLock::new())
-    }
-
-    /// The first call decides: a second source would show everything twice.
-    fn set(&self, source: impl Fn() -> Vec<T> + Send + Sync + 'static) {
-        let _taken = self.0.set(Box::new(source));
-    }
-
-    fn samples(&self) -> Vec<T> {
-        self.0.get().map(|source| source()).unwrap_or_default()
-    }
-}
-
-impl<T> fmt::Debug for Source<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Source")
-    }
+    shown: Shown,
 }
 
 impl Metrics {
-    /// Registers everything; shows [`MOST_SERIES`] at most.
+    /// Registers everything, and shows it as is usual.
     ///
     /// # Errors
     /// When two metrics have one name, which a test rules out.
     pub fn new() -> Result<Self, prometheus::Error> {
-        Self::with_most_series(MOST_SERIES)
+        Self::with(Shown::default())
     }
 
-    /// Registers everything; `most` is how many series of routes, targets and keys are shown.
+    /// Registers everything.
     ///
     /// # Errors
     /// When two metrics have one name, which a test rules out.
-    pub fn with_most_series(most: usize) -> Result<Self, prometheus::Error> {
+    pub fn with(shown: Shown) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             registry: Registry::new(),
             workers: Workers(Arc::new(Inner {
@@ -236,7 +148,7 @@ impl Metrics {
                 quotas: Source::new(),
                 prices: Source::new(),
                 spills: Source::new(),
-                most,
+                shown,
             })),
             table_revision: IntGauge::new(
                 "trunkline_table_revision",
@@ -279,7 +191,10 @@ impl Metrics {
 
     /// The cells of a new worker.
     pub fn worker(&self) -> Arc<Cells> {
-        let cells = Arc::new(Cells::new(Arc::clone(&self.workers.0.births)));
+        let cells = Arc::new(Cells::new(
+            Arc::clone(&self.workers.0.births),
+            self.workers.0.shown.first_token,
+        ));
         self.workers.lock().push(Arc::clone(&cells));
         cells
     }
@@ -358,7 +273,7 @@ impl Collector for Workers {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let mut families = Families::new(self.0.most);
+        let mut families = Families::new(self.0.shown.most_series);
         let mut routes: BTreeMap<RouteLabel, RouteSums> = BTreeMap::new();
         let (mut open_streams, mut connections) = (0_u64, 0_u64);
         let mut decision = Summed::default();
@@ -476,7 +391,7 @@ mod tests {
     #[test]
     fn there_are_never_more_series_than_allowed_and_old_ones_stay() {
         const MOST: usize = 60;
-        let metrics = Metrics::with_most_series(MOST).unwrap();
+        let metrics = Metrics::with(Shown { most_series: MOST, ..Shown::default() }).unwrap();
         let cells = metrics.worker();
         let serve = |name: String| {
             let route = cells.route(&"team".into(), &name.into());
@@ -503,6 +418,20 @@ mod tests {
             lines_of(&metrics.render(), "trunkline_request_duration_seconds_count").len(),
             1
         );
+    }
+
+    #[test]
+    fn an_objective_may_have_a_bound_of_its_own() {
+        let metrics =
+            Metrics::with(Shown { first_token: &[0.5, 1.2], ..Shown::default() }).unwrap();
+        let route = metrics.worker().route(&"team".into(), &"chat".into());
+        route.first_token.observe(Duration::from_millis(1200));
+        route.first_token.observe(Duration::from_millis(1300));
+        let text = metrics.render();
+        let buckets = lines_of(&text, "trunkline_first_token_seconds_bucket");
+        let counts: Vec<_> = buckets.iter().filter_map(|line| line.split_once("le=")).collect();
+        let ends: Vec<_> = counts.into_iter().map(|(_, end)| end).collect();
+        assert_eq!(ends, ["\"0.5\"} 0", "\"1.2\"} 1", "\"+Inf\"} 2"]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod families;
 pub mod health;
 pub mod operator;
 pub mod outcome;
+mod samples;
 pub mod source;
 mod sums;
 pub mod telemetry;
@@ -23,10 +24,8 @@ pub use self::{
         AffinityResult, Cells, CostKind, FailoverPhase, HedgeResult, RouteCells, TargetCells,
         TokenKind, Unpriced, Waste,
     },
-    exposition::{
-        BackendSample, CircuitSample, KeySample, MOST_SERIES, Metrics, PriceSample, QuotaSample,
-        SpillSample,
-    },
+    exposition::{MOST_SERIES, Metrics, Shown},
     health::{Readiness, Waiting},
     outcome::{AttemptOutcome, Outcome},
+    samples::{BackendSample, CircuitSample, KeySample, PriceSample, QuotaSample, SpillSample},
 };

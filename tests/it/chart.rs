@@ -379,3 +379,19 @@ fn the_chart_asks_for_the_definitions_that_the_program_needs() {
         assert!(check.contains(&format!("{:?}", crd.spec.names.plural)), "{}", crd.spec.names.kind);
     }
 }
+
+#[test]
+fn bounds_of_ones_own_reach_the_proxy_as_it_reads_them() {
+    for major in MAJORS {
+        let bounds = ["--set-json", "proxy.metrics.firstTokenBuckets=[0.25,1,1.5]"];
+        let values = ["proxy.metrics.maxSeries=200000"];
+        let proxy = objects(major, CHART, &values, &bounds).into_iter().find(|object| {
+            object["kind"] == "Deployment"
+                && object["metadata"]["name"].as_str().is_some_and(|name| name.ends_with("proxy"))
+        });
+        let args = &proxy.unwrap()["spec"]["template"]["spec"]["containers"][0]["args"];
+        for wanted in ["--first-token-buckets=0.25,1,1.5", "--max-series=200000"] {
+            assert!(args.as_array().unwrap().iter().any(|arg| arg == wanted), "{major}: {args}");
+        }
+    }
+}
