@@ -216,6 +216,13 @@ pub(super) struct ServeArgs {
     /// them, the share of first tokens within it is exact
     #[arg(long, value_delimiter = ',', value_name = "SECONDS")]
     pub(super) first_token_buckets: Vec<f64>,
+    /// Send traces there, by OTLP over HTTP, such as `http://collector:4318`; headers for it come from
+    /// `$OTEL_EXPORTER_OTLP_HEADERS`
+    #[arg(long, value_name = "URL")]
+    pub(super) otlp_endpoint: Option<String>,
+    /// How many of a hundred requests are traced where the caller's `traceparent` does not say
+    #[arg(long, default_value_t = 100.0, value_name = "PERCENT")]
+    pub(super) trace_percent: f64,
     /// The most series of routes, targets and keys that /metrics shows; `trunkline_dropped_series`
     /// counts the others
     #[arg(long, default_value_t = MOST_SERIES)]

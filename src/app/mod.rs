@@ -14,6 +14,7 @@ mod run;
 mod sim;
 mod spend;
 mod terminal;
+mod traces;
 
 use std::process::ExitCode;
 

@@ -26,11 +26,12 @@ use super::{
     Failure,
     args::{LogFormat, ServeArgs},
     environment, explain,
+    traces::{self, Exporter},
 };
 use crate::{
     observe::{
         AccessLog, BackendSample, Cells, CircuitSample, KeySample, Metrics, PriceSample,
-        QuotaSample, Readiness, Shown, SpillSample, access_log, admin, telemetry,
+        QuotaSample, Readiness, Shown, SpillSample, access_log, admin, telemetry, trace::Tracer,
     },
     provider::{LIST, NanoDollars},
     proxy::{
@@ -105,14 +106,21 @@ impl Plane {
         let more = admin::More { state, demand, explain: Some(explain) };
         admin::serve(ports.admin, metrics.clone(), readiness.clone(), more)?;
         let (log, writer) = access_log_of(&args.access_log, &metrics)?;
+        let roots = load_roots();
+        let (tracer, exporter) = traces::start(
+            args.otlp_endpoint.as_deref(),
+            args.trace_percent / 100.0,
+            Arc::clone(&roots),
+            metrics.traces_dropped.clone(),
+        )?;
         let tls = tls(args)?;
         let (trigger, drain) = drain::channel();
-        let roots = load_roots();
         let starts = ports.sockets.into_iter().map(|socket| Start {
             socket,
             shared: Arc::clone(&tables.shared),
             cells: metrics.worker(),
             log: log.clone(),
+            tracer: tracer.clone(),
             allow_private: args.allow_private_endpoints,
             roots: Arc::clone(&roots),
             tls: tls.clone(),
@@ -123,7 +131,8 @@ impl Plane {
         let signals = signals(&runtime)?;
         let workers = worker::spawn(starts, serve)?;
         let patience = linger + Duration::from_secs(args.grace_period);
-        Ok(Running { runtime, signals, workers, trigger, readiness, patience, _writer: writer })
+        let last = (writer, exporter);
+        Ok(Running { runtime, signals, workers, trigger, readiness, patience, _last: last })
     }
 }
 
@@ -318,8 +327,8 @@ pub(super) struct Running {
     trigger: Trigger,
     readiness: Readiness,
     patience: Duration,
-    /// Dropped last: it writes the lines that are left.
-    _writer: Option<access_log::Writer>,
+    /// Dropped last: they write the lines and send the traces that are left.
+    _last: (Option<access_log::Writer>, Option<Exporter>),
 }
 
 impl Running {
@@ -363,6 +372,7 @@ struct Start {
     shared: Arc<Shared>,
     cells: Arc<Cells>,
     log: AccessLog,
+    tracer: Tracer,
     allow_private: bool,
     roots: Arc<RootCertStore>,
     tls: Option<Arc<ServerTls>>,
@@ -372,9 +382,11 @@ struct Start {
 
 /// A worker: one socket, nothing shared but the table.
 async fn serve(start: Start) -> io::Result<()> {
-    let Start { socket, shared, cells, log, allow_private, roots, tls, config, drain } = start;
+    let Start { socket, shared, cells, log, tracer, allow_private, roots, tls, config, drain } =
+        start;
     let pool = Pool::new(allow_private, roots);
-    let worker = Rc::new(Worker::new(shared, pool, Arc::clone(&cells), log, fastrand::u64(..)));
+    let worker =
+        Rc::new(Worker::new(shared, pool, Arc::clone(&cells), (log, tracer), fastrand::u64(..)));
     let answer = service_fn(move |request| service::respond(Rc::clone(&worker), request));
     let count = move |event| match event {
         Event::Opened => cells.connections.add(1),

@@ -103,6 +103,8 @@ pub struct Metrics {
     pub reloads: IntCounterVec,
     /// Lines that the access log could not take.
     pub log_dropped: IntCounter,
+    /// Traces of requests that did not reach the collector.
+    pub traces_dropped: IntCounter,
 }
 
 /// The cells of every worker, and what else is asked at a scrape.
@@ -169,6 +171,10 @@ impl Metrics {
                 "trunkline_access_log_dropped_total",
                 "Access log lines that were dropped because the log could not keep up.",
             )?,
+            traces_dropped: IntCounter::new(
+                "trunkline_traces_dropped_total",
+                "Traces of requests that did not reach the collector.",
+            )?,
         };
         for result in ["applied", "rejected", "unchanged"] {
             metrics.reloads.with_label_values(&[result]);
@@ -178,6 +184,7 @@ impl Metrics {
         registry.register(Box::new(metrics.table_timestamp.clone()))?;
         registry.register(Box::new(metrics.reloads.clone()))?;
         registry.register(Box::new(metrics.log_dropped.clone()))?;
+        registry.register(Box::new(metrics.traces_dropped.clone()))?;
         registry.register(Box::new(metrics.workers.clone()))?;
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;

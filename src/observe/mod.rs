@@ -17,6 +17,7 @@ mod samples;
 pub mod source;
 mod sums;
 pub mod telemetry;
+pub mod trace;
 
 pub use self::{
     access_log::{AccessLog, Line},

@@ -143,11 +143,12 @@ async fn send(
     sent: Instant,
 ) -> Result<Response<ResponseBody>, Failed> {
     let unsendable = || Failed::from(Failure::Connect);
-    let headers = headers::outgoing(&chat.headers, chat.api, target, key, chat.stream)
+    let Outbound { path, body, traceparent, .. } = outbound;
+    let headers = headers::outgoing(&chat.headers, chat.api, target, key, chat.stream, traceparent)
         .ok_or_else(unsendable)?;
-    let mut request = Request::new(RequestBody::new(outbound.body));
+    let mut request = Request::new(RequestBody::new(body));
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = Uri::try_from(outbound.path).map_err(|_invalid| unsendable())?;
+    *request.uri_mut() = Uri::try_from(path).map_err(|_invalid| unsendable())?;
     *request.headers_mut() = headers;
     let left = deadlines.begin.saturating_duration_since(sent);
     let connect = target.timeouts.connect.min(left);

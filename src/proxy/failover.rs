@@ -253,7 +253,8 @@ fn begin<'a>(
     now: Instant,
     ledger: &mut Ledger,
 ) -> Result<Launched<'a>, Grounded> {
-    let launched = launch(common, pick, now)?;
+    let (span, traceparent) = ledger.span().unzip();
+    let launched = launch(common, pick, now, traceparent)?;
     if let Some(hedge) = &common.route.choosing.hedge
         && ledger.tries() == 0
         && common.ask.lane == Lane::Streamed
@@ -263,7 +264,7 @@ fn begin<'a>(
     if let (0, Some(kept)) = (ledger.tries(), launched.pick.kept) {
         common.handles.cells.affinity(affinity::result(kept));
     }
-    ledger.try_target(launched.target, launched.pick.target);
+    ledger.try_target(launched.target, launched.pick.target, span);
     Ok(launched)
 }
 

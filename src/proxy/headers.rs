@@ -42,6 +42,8 @@ pub mod name {
     pub const GOOGLE_REQUEST_ID: HeaderName = HeaderName::from_static("x-goog-request-id");
     /// Trace context of the caller, W3C.
     pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+    /// What else tracers have said, W3C.
+    pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -57,7 +59,7 @@ const fn forwarded(dialect: Dialect) -> &'static [&'static str] {
     }
 }
 
-/// The headers of an upstream request, the key included. `None` when the key cannot stand in a
+/// The headers of an upstream request, the key included. `traceparent` takes the place of the client's. `None` when the key cannot stand in a
 /// header, which [`crate::table::Secret`] has ruled out.
 pub fn outgoing(
     client: &HeaderMap,
@@ -65,14 +67,18 @@ pub fn outgoing(
     target: &Target,
     key: Option<&Key>,
     stream: bool,
+    traceparent: Option<HeaderValue>,
 ) -> Option<HeaderMap> {
     let provider = target.credential.provider;
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(header::ACCEPT, if stream { EVENT_STREAM } else { JSON });
     headers.insert(header::USER_AGENT, USER_AGENT);
-    if let Some(trace) = client.get(name::TRACEPARENT) {
-        headers.insert(name::TRACEPARENT, trace.clone());
+    if let Some(trace) = traceparent.or_else(|| client.get(name::TRACEPARENT).cloned()) {
+        headers.insert(name::TRACEPARENT, trace);
+        if let Some(state) = client.get(name::TRACESTATE) {
+            headers.insert(name::TRACESTATE, state.clone());
+        }
     }
     for (name, value) in provider.headers {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));

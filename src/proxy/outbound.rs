@@ -5,6 +5,7 @@
 //! other the request goes through the common form, and what is lost on the way is named.
 
 use bytes::Bytes;
+use http::HeaderValue;
 use smallvec::SmallVec;
 
 use super::facts::Chat;
@@ -29,6 +30,8 @@ pub struct Outbound {
     pub translated: bool,
     /// Whether usage was asked for that the client did not ask for.
     pub usage_added: bool,
+    /// What the provider is told of the trace; what the client said when none.
+    pub traceparent: Option<HeaderValue>,
 }
 
 /// Why a target cannot be asked at all.
@@ -50,7 +53,14 @@ pub fn outbound(chat: &Chat, target: &Target) -> Result<Outbound, Unsendable> {
     let path = [&*target.credential.endpoint.base_path, &path].concat();
     if chat.api.dialect() == target.dialect() {
         let Untouched { body, losses, usage_added } = untouched(chat, target)?;
-        return Ok(Outbound { path, body, losses, translated: false, usage_added });
+        return Ok(Outbound {
+            path,
+            body,
+            losses,
+            translated: false,
+            usage_added,
+            traceparent: None,
+        });
     }
     let request = chat.common().map_err(|error| Unsendable::Malformed(error.clone()))?;
     let into = dialect::Target {
@@ -64,7 +74,7 @@ pub fn outbound(chat: &Chat, target: &Target) -> Result<Outbound, Unsendable> {
     })?;
     let losses = in_own_words(client, encoded.losses);
     let body = SmallVec::from_iter([overridden(encoded.body, target)?]);
-    Ok(Outbound { path, body, losses, translated: true, usage_added: false })
+    Ok(Outbound { path, body, losses, translated: true, usage_added: false, traceparent: None })
 }
 
 /// Losses under the names that the client knows, each once.

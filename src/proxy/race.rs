@@ -5,6 +5,7 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use http::HeaderValue;
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -85,15 +86,22 @@ pub enum Grounded {
     Unsendable(Unsendable),
 }
 
-/// Begins an attempt.
+/// Begins an attempt. `traceparent` is what its provider is told of the trace in place of what the client
+/// said.
 ///
 /// # Errors
 /// When the request cannot be sent there.
-pub fn launch(common: Common<'_>, pick: Pick, sent: Instant) -> Result<Launched<'_>, Grounded> {
+pub fn launch(
+    common: Common<'_>,
+    pick: Pick,
+    sent: Instant,
+    traceparent: Option<HeaderValue>,
+) -> Result<Launched<'_>, Grounded> {
     let Common { worker, route, handles, chat, view, ask, arrived } = common;
     let target = route.targets.get(pick.target).ok_or(Grounded::Gone)?;
     let health = handles.health.get(pick.target).ok_or(Grounded::Gone)?;
-    let outbound = outbound::outbound(chat, target).map_err(Grounded::Unsendable)?;
+    let mut outbound = outbound::outbound(chat, target).map_err(Grounded::Unsendable)?;
+    outbound.traceparent = traceparent;
     let account = handles.accounts.get(pick.target).and_then(Option::as_ref);
     let claim = account
         .map(|account| account.claim(&target.credential.quota, ask.tokens(), sent))

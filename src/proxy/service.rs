@@ -55,6 +55,7 @@ pub async fn respond(
     };
     if let Asked::Chat(api) = asked {
         ledger.api(api);
+        ledger.trace(&head.headers);
     }
     let bound = worker.bind();
     let known = authenticate::known(&bound.table, &head.headers, worker.shared.anonymous);

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::{admit::Limits, authenticate::Anonymous, upstream::Pool};
 use crate::{
     dialect::Api,
-    observe::{AccessLog, Cells, RouteCells, TargetCells, cells::Cell},
+    observe::{AccessLog, Cells, RouteCells, TargetCells, cells::Cell, trace::Tracer},
     select::{
         Account, Accounts, Backend, Backends, Health, Healths, HedgeBudget, KeyState, KeyStates,
         RetryBudget, SpillState, SpillStates,
@@ -92,6 +92,8 @@ pub struct Worker {
     pub cells: Arc<Cells>,
     /// Where its access log lines go.
     pub log: AccessLog,
+    /// Where its traces go.
+    pub tracer: Tracer,
     /// Its retries.
     pub retries: RefCell<RetryBudget>,
     /// Its randomness.
@@ -169,7 +171,7 @@ impl Worker {
         shared: Arc<Shared>,
         pool: Pool,
         cells: Arc<Cells>,
-        log: AccessLog,
+        (log, tracer): (AccessLog, Tracer),
         seed: u64,
     ) -> Self {
         let unrouted = cells.route(&"".into(), &"".into());
@@ -180,6 +182,7 @@ impl Worker {
             pool,
             cells,
             log,
+            tracer,
             retries: RefCell::new(RetryBudget::new(Instant::now())),
             rng: RefCell::new(fastrand::Rng::with_seed(seed)),
             bound,

@@ -10,20 +10,26 @@ mod end;
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
+use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use self::end::End;
 use super::{
     facts::Chat,
+    headers::name,
     state::{RouteHandles, Worker},
 };
 use crate::{
     dialect::{Api, Usage, peek::Media},
-    observe::{AttemptOutcome, HedgeResult, Line, Outcome, TargetCells, Unpriced, cells::Cell},
+    observe::{
+        AttemptOutcome, HedgeResult, Line, Outcome, TargetCells, Unpriced,
+        cells::Cell,
+        trace::{self, Attempt, Trace},
+    },
     provider::{Capabilities, Cost},
     select::{Flight, Needs},
-    table::{Consumer, Route, Target},
+    table::{Consumer, Endpoint, ObjectId, Route, Target},
 };
 
 /// The account of one request.
@@ -60,6 +66,8 @@ pub struct Ledger {
     /// How long the request waited for providers before its answer began.
     waited: Duration,
     begun: Option<Instant>,
+    /// What is told to a collector, if anything is.
+    trace: Option<Box<Trace>>,
     closed: bool,
 }
 
@@ -107,6 +115,7 @@ impl Ledger {
             usage: None,
             waited: Duration::ZERO,
             begun: None,
+            trace: None,
             closed: false,
         }
     }
@@ -129,6 +138,20 @@ impl Ledger {
     /// How many attempts were made.
     pub const fn tries(&self) -> u32 {
         self.tries
+    }
+
+    /// Begins to trace the request, if it is to be, as its caller's headers say.
+    pub fn trace(&mut self, headers: &HeaderMap) {
+        let parent = headers.get(name::TRACEPARENT).map(HeaderValue::as_bytes);
+        let worker = &self.worker;
+        self.trace = worker.tracer.begin(parent, &mut || worker.rng.borrow_mut().u64(..));
+    }
+
+    /// A span for an attempt, and what the provider is told of it; none where nothing is traced.
+    pub fn span(&self) -> Option<(u64, HeaderValue)> {
+        let trace = self.trace.as_ref()?;
+        let span = self.worker.rng.borrow_mut().u64(1..);
+        Some((span, HeaderValue::from_str(&trace.traceparent(span)).ok()?))
     }
 
     /// Notes which API was called.
@@ -162,8 +185,22 @@ impl Ledger {
     }
 
     /// An attempt begins at the target `at` of the route, where none is open.
-    pub fn try_target(&mut self, target: &Target, at: usize) {
+    pub fn try_target(&mut self, target: &Target, at: usize, span: Option<u64>) {
         self.tries += 1;
+        if let (Some(trace), Some(span)) = (&mut self.trace, span) {
+            let Endpoint { host, port, .. } = &target.credential.endpoint;
+            trace.attempt(Attempt {
+                at,
+                span,
+                target: Arc::clone(&target.name),
+                provider: target.credential.provider.name,
+                model: Arc::clone(&target.model),
+                host: Arc::clone(host),
+                port: *port,
+                began: self.arrived.elapsed(),
+                ended: None,
+            });
+        }
         let open = self.handles.targets.get(at).map(|cells| Open {
             target: Arc::clone(&target.name),
             at,
@@ -180,6 +217,7 @@ impl Ledger {
 
     /// The attempt at the target `at` has failed.
     pub fn failed(&mut self, at: usize, word: &str, outcome: AttemptOutcome) {
+        self.end_span(at, word);
         if let Some(open) = self.end(at, word) {
             open.cells.attempt(outcome);
         }
@@ -187,6 +225,7 @@ impl Ledger {
 
     /// Another target was faster than the one `at`. What it bills for the beginning it will not say.
     pub fn overtaken(&mut self, at: usize) {
+        self.end_span(at, "overtaken");
         if let Some(open) = self.end(at, "overtaken") {
             open.cells.attempt(AttemptOutcome::Cancelled);
             open.cells.unpriced(Unpriced::Usage);
@@ -208,6 +247,12 @@ impl Ledger {
         if self.stream {
             cells.first_token.observe(now - self.arrived);
             self.worker.cells.open_streams.add(1);
+        }
+    }
+
+    fn end_span(&mut self, at: usize, word: &str) {
+        if let Some(trace) = &mut self.trace {
+            trace.attempt_ended(at, self.arrived.elapsed(), word);
         }
     }
 
@@ -285,7 +330,29 @@ impl Ledger {
             self.count_tokens(&target);
             self.count_cost(at, &target, cost, end);
         }
+        self.end_trace(outcome, took, cost);
         self.log(outcome, took, cost);
+    }
+
+    /// Tells the trace what the request came to.
+    fn end_trace(&mut self, outcome: Outcome, took: Duration, cost: Option<Cost>) {
+        let Some(mut trace) = self.trace.take() else { return };
+        let names = |id: &ObjectId| (Arc::clone(&id.namespace), Arc::clone(&id.name));
+        trace.request = trace::Request {
+            id: self.id.clone(),
+            api: self.api.map_or("", Api::as_str),
+            model: self.model.clone(),
+            stream: self.stream,
+            route: self.route.as_ref().map(|route| names(&route.id)),
+            consumer: self.consumer.as_ref().map(|(consumer, _)| names(&consumer.id)),
+            status: self.status,
+            outcome: (outcome.as_str(), outcome == Outcome::Ok),
+            tokens: self.usage.map(|usage| (usage.input, usage.output)),
+            nano_dollars: cost.map(|cost| cost.total().0),
+            begun: self.begun.map(|begun| begun - self.arrived),
+            ended: took,
+        };
+        self.worker.tracer.end(trace);
     }
 
     /// Tells what is known of the target how its answer ended.

@@ -29,7 +29,7 @@ use tokio::{
 use trunkline::{
     compile::{self, LastGood, Options},
     files::Reader,
-    observe::{AccessLog, Metrics, access_log::Writer},
+    observe::{AccessLog, Metrics, access_log::Writer, trace::Tracer},
     proxy::{
         admit::Limits,
         drain::{self, Trigger},
@@ -409,7 +409,8 @@ impl Proxy {
         shared.put(&Arc::new(table));
         let own = Arc::clone(&shared);
         let pool = Pool::new(true, Arc::new(RootCertStore::empty()));
-        let worker = Rc::new(Worker::new(shared, pool, metrics.worker(), lines, 1));
+        let tracer = Tracer::off(metrics.traces_dropped.clone());
+        let worker = Rc::new(Worker::new(shared, pool, metrics.worker(), (lines, tracer), 1));
         let socket = listener::bind(([127, 0, 0, 1], 0).into(), 1).unwrap().remove(0);
         let address = socket.local_addr().unwrap();
         let (trigger, drain) = drain::channel();
