@@ -216,7 +216,12 @@ fn whole_answer(text: &str) -> Option<()> {
     let answer: Value = serde_json::from_str(text).ok()?;
     let choice = answer["choices"].get(0)?;
     let said = choice["message"]["content"].as_str()?;
-    (!said.is_empty() && choice["finish_reason"] == "stop").then_some(())
+    (!said.is_empty() && has_ended(choice)).then_some(())
+}
+
+/// Whether a model has said all that it had to say, or was allowed to.
+fn has_ended(choice: &Value) -> bool {
+    choice["finish_reason"] == "stop" || choice["finish_reason"] == "length"
 }
 
 /// A stream is whole when it says why it ended and then that it has.
@@ -232,7 +237,7 @@ fn whole_stream(text: &str) -> Option<()> {
         if !event["error"].is_null() {
             return None;
         }
-        reason |= event["choices"].get(0).is_some_and(|it| it["finish_reason"] == "stop");
+        reason |= event["choices"].get(0).is_some_and(has_ended);
     }
     (reason && done).then_some(())
 }

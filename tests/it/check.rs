@@ -92,6 +92,8 @@ fn the_examples_are_without_problem() {
         ("preferences", 6, 0),
         ("premium-with-fallback", 4, 3),
         ("quickstart", 5, 0),
+        ("self-hosted-spillover", 3, 2),
+        ("spend-tiers", 3, 0),
     ];
     for (example, objects, unpriced) in examples {
         let found = compiled(&Path::new("examples").join(example), OPEN);

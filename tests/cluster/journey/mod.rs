@@ -7,6 +7,7 @@ mod first;
 mod gone;
 mod large;
 mod load;
+mod model;
 mod rights;
 mod scale;
 mod truth;
@@ -45,7 +46,9 @@ const OPERATORS: &str = "app.kubernetes.io/name=trunkline,app.kubernetes.io/comp
 /// from which Kubernetes' own controllers take their time to recover.
 pub fn tests() -> Vec<Test> {
     let bad = [&broken::TESTS[..], &large::TESTS, &gone::TESTS, &rights::TESTS];
-    [&[&first::TESTS[..], &scale::TESTS, &load::TESTS, &truth::TESTS], &bad[..]].concat().concat()
+    [&[&first::TESTS[..], &scale::TESTS, &model::TESTS, &load::TESTS, &truth::TESTS], &bad[..]]
+        .concat()
+        .concat()
 }
 
 /// The one installation.

@@ -41,7 +41,10 @@ use pod::Wanted;
 use serde_json::json;
 use tokio::{sync::watch, task::LocalSet, time::sleep};
 
-use crate::{plane::Plane, sandbox::DATA};
+use crate::{
+    plane::Plane,
+    sandbox::{self, DATA},
+};
 
 const NAME: &str = "node-0";
 
@@ -85,10 +88,29 @@ impl Node {
     }
 }
 
-/// The program of an image: `trunkline`, whatever its registry and tag.
-fn program(image: &str) -> Option<PathBuf> {
-    let name = image.rsplit('/').next()?.split(['@', ':']).next()?;
-    (name == "trunkline").then(|| PathBuf::from(env!("CARGO_BIN_EXE_trunkline")))
+/// What is in an image: something of the node, where it is in the container, and which program is
+/// started unless somebody says otherwise.
+struct Image {
+    source: PathBuf,
+    target: &'static str,
+    entry: &'static str,
+}
+
+/// The images that there are, whatever their registry and tag.
+fn image(image: &str) -> Option<Image> {
+    match image.rsplit('/').next()?.split(['@', ':']).next()? {
+        "trunkline" => Some(Image {
+            source: PathBuf::from(env!("CARGO_BIN_EXE_trunkline")),
+            target: "/usr/local/bin/trunkline",
+            entry: "trunkline",
+        }),
+        "llama-server" => Some(Image {
+            source: sandbox::inside()?.join("llama").canonicalize().ok()?,
+            target: "/opt/llama",
+            entry: "/opt/llama/llama-server",
+        }),
+        _ => None,
+    }
 }
 
 /// Starts the kubelet on a thread of its own: what a test does must not slow its probes.

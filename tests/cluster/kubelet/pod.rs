@@ -16,12 +16,11 @@ use tokio::{
 };
 
 use super::{
-    Node,
+    Image, Node,
     container::{Plan, Report, Restart, State},
     environment::{environment, expand, namespace},
     network::Place,
     process::{Launch, Mount},
-    program,
     status::status,
     volumes::Volumes,
 };
@@ -173,21 +172,18 @@ impl Life<'_> {
         place: &Place,
     ) -> Result<Plan, (&'static str, String)> {
         let image = container.image.clone().unwrap_or_default();
-        let program = program(&image).ok_or_else(|| ("ErrImagePull", image.clone()))?;
+        let Image { source, target, entry } =
+            super::image(&image).ok_or_else(|| ("ErrImagePull", image.clone()))?;
         let address = place.address.to_string();
         let environment = environment(self.node, self.pod, container, &address)
             .await
             .map_err(|message| ("CreateContainerConfigError", message))?;
         let known = environment.iter().cloned().collect();
-        let entry = container.command.clone().filter(|command| !command.is_empty());
-        let arguments = entry.unwrap_or_else(|| vec!["trunkline".to_owned()]);
+        let command = container.command.clone().filter(|command| !command.is_empty());
+        let arguments = command.unwrap_or_else(|| vec![entry.to_owned()]);
         let arguments = arguments.iter().chain(container.args.iter().flatten());
         let arguments = arguments.map(|argument| expand(argument, &known)).collect();
-        let mut mounts = vec![Mount {
-            source: program,
-            target: "/usr/local/bin/trunkline".to_owned(),
-            read_only: true,
-        }];
+        let mut mounts = vec![Mount { source, target: target.to_owned(), read_only: true }];
         mounts.push(Mount {
             source: services::hosts(),
             target: "/etc/hosts".to_owned(),
