@@ -35,7 +35,7 @@ use super::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas")
     .message("`minReplicas` must not be more than `maxReplicas`"))]
-#[x_kube(validation = Rule::new("self.minReplicas > 0 || has(self.demand.credentialRef)")
+#[x_kube(validation = Rule::new("self.minReplicas > 0 || !has(self.demand.proxies)")
     .message("proxies that are at zero can count nothing: with `demand.proxies`, `minReplicas` must be at least 1"))]
 pub struct ModelAutoscalerSpec {
     /// What is scaled: something in the same namespace that has a `scale`, such as a Deployment.
@@ -112,8 +112,8 @@ fn default_kind() -> String {
 /// Whose requests count.
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.proxies) != has(self.credentialRef)")
-    .message("give exactly one of `proxies` and `credentialRef`"))]
+#[x_kube(validation = Rule::new("[has(self.proxies), has(self.credentialRef), has(self.prometheus)].filter(given, given).size() == 1")
+    .message("give exactly one of `proxies`, `credentialRef` and `prometheus`"))]
 pub struct DemandSpec {
     /// All requests that the proxies have in flight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,6 +121,19 @@ pub struct DemandSpec {
     /// Those at the models of one `ProviderCredential` of the same namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_ref: Option<DemandCredentialRef>,
+    /// What a query of the Prometheus server gives that the operator was told of: for model servers that
+    /// are asked past the proxies, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<DemandQuery>,
+}
+
+/// A query for requests in flight and waiting.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Eq, Serialize)]
+pub struct DemandQuery {
+    /// In Prometheus' language; it must give one number, such as
+    /// `sum(vllm:num_requests_running{namespace="models"}) + sum(vllm:num_requests_waiting{namespace="models"})`.
+    #[schemars(length(min = 1, max = 4096))]
+    pub query: String,
 }
 
 /// All requests, without a choice among them.
@@ -193,7 +206,7 @@ pub struct AutoscalerInputs {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub first_token: Option<String>,
-    /// Proxies that answered, of all, as in `2/2`.
+    /// Proxies that answered, of all, as in `2/2`; with `demand.prometheus` whether its server did.
     #[schemars(length(max = 16))]
     pub proxies: String,
 }

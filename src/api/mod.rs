@@ -26,7 +26,7 @@ mod spend;
 pub use self::{
     access::{AccessSpec, ConsumerRef, GroupRef},
     autoscaler::{
-        AllProxies, AutoscalerInputs, AutoscalerMode, DemandCredentialRef, DemandSpec,
+        AllProxies, AutoscalerInputs, AutoscalerMode, DemandCredentialRef, DemandQuery, DemandSpec,
         ModelAutoscaler, ModelAutoscalerSpec, ModelAutoscalerStatus, ScaleTargetRef,
     },
     choosing::{

@@ -271,6 +271,10 @@ pub(super) struct OperatorArgs {
     /// Look at `ModelAutoscaler`s, and scale what they name
     #[arg(long)]
     pub(super) autoscale: bool,
+    /// The Prometheus server that `demand.prometheus` of `ModelAutoscaler`s asks, such as
+    /// `http://prometheus.monitoring:9090`
+    #[arg(long, value_name = "URL")]
+    pub(super) prometheus_url: Option<String>,
     /// The admin port of the proxies
     #[arg(long, default_value_t = 9090)]
     pub(super) proxy_admin_port: u16,

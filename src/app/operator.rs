@@ -77,6 +77,7 @@ fn settings(args: &OperatorArgs) -> Result<Settings, Failure> {
         options: Options { allow_private_endpoints: args.allow_private_endpoints },
         identity,
         autoscale: args.autoscale,
+        prometheus: args.prometheus_url.clone(),
         random,
     })
 }

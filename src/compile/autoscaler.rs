@@ -1,7 +1,10 @@
 //! A `ModelAutoscaler` as a policy, with what is wrong with it.
 
 use super::{report::Problem, value::duration};
-use crate::{api::ModelAutoscalerSpec, autoscale::Policy};
+use crate::{
+    api::{DemandQuery, DemandSpec, ModelAutoscalerSpec},
+    autoscale::Policy,
+};
 
 /// Reads the policy; none when something is wrong, and everything that is, is told.
 pub fn autoscaler(spec: &ModelAutoscalerSpec, problems: &mut Vec<Problem>) -> Option<Policy> {
@@ -27,10 +30,18 @@ pub fn autoscaler(spec: &ModelAutoscalerSpec, problems: &mut Vec<Problem>) -> Op
         let message = "`minReplicas` must not be more than `maxReplicas`";
         problems.push(Problem::invalid("spec", message));
     }
-    if spec.demand.proxies.is_some() == spec.demand.credential_ref.is_some() {
-        let message = "give exactly one of `proxies` and `credentialRef`";
+    let DemandSpec { proxies, credential_ref, prometheus } = &spec.demand;
+    let given = [proxies.is_some(), credential_ref.is_some(), prometheus.is_some()];
+    if let Some(DemandQuery { query }) = prometheus
+        && !(1..=4096).contains(&query.chars().count())
+    {
+        let message = "must be of 1 to 4096 characters";
+        problems.push(Problem::invalid("spec.demand.prometheus.query", message));
+    }
+    if given.into_iter().filter(|given| *given).count() != 1 {
+        let message = "give exactly one of `proxies`, `credentialRef` and `prometheus`";
         problems.push(Problem::invalid("spec.demand", message));
-    } else if spec.demand.proxies.is_some() && spec.min_replicas == 0 {
+    } else if proxies.is_some() && spec.min_replicas == 0 {
         let message = "proxies that are at zero can count nothing: with `demand.proxies`, \
                        `minReplicas` must be at least 1";
         problems.push(Problem::invalid("spec", message));

@@ -39,6 +39,7 @@ const PROFILES: [(&str, &[&str]); 3] = [
             "proxy.autoscaling.enabled=true",
             "proxy.tls.secretName=tls",
             "proxy.tolerations[0].operator=Exists",
+            "autoscaler.prometheusURL=http://prometheus:9090",
             "tracing.endpoint=http://collector:4318",
             "tracing.headersSecret.name=collector",
             "networkPolicy.metrics[0].podSelector.matchLabels.app=prometheus",

@@ -332,6 +332,7 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
             vec![
                 scaler(json!({})),
                 scaler(json!({"demand": {"credentialRef": {"name": "vllm"}}, "minReplicas": 0})),
+                scaler(json!({"demand": {"prometheus": {"query": "sum(up)"}}, "minReplicas": 0})),
                 scaler(json!({"mode": "Recommend", "firstToken": "2s", "coldStart": "90s"})),
             ],
             vec![
@@ -340,6 +341,9 @@ fn table() -> Vec<(&'static str, &'static str, Vec<Value>, Vec<Value>)> {
                 scaler(json!({"maxReplicas": 0})),
                 scaler(json!({"inFlightPerReplica": 0})),
                 scaler(json!({"demand": {}})),
+                scaler(json!({"demand": {"prometheus": {}}})),
+                scaler(json!({"demand": {"prometheus": {"query": ""}}})),
+                scaler(json!({"demand": {"proxies": {}, "prometheus": {"query": "up"}}})),
                 scaler(json!({"demand": {"proxies": {}, "credentialRef": {"name": "vllm"}}})),
                 scaler(json!({"mode": "Off"})),
                 scaler(json!({"coldStart": "0s"})),

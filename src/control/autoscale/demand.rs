@@ -87,19 +87,31 @@ pub(super) enum Selection {
     All,
     /// Those at one account or server.
     Of(ObjectId),
+    /// What a query of Prometheus gives; of the proxies' own none.
+    Query(String),
 }
 
 impl Selection {
     pub(super) fn of(namespace: &str, demand: &DemandSpec) -> Self {
-        match &demand.credential_ref {
-            Some(credential) => Self::Of(ObjectId::new(namespace, credential.name.as_str())),
-            None => Self::All,
+        match (&demand.credential_ref, &demand.prometheus) {
+            (Some(credential), _) => Self::Of(ObjectId::new(namespace, credential.name.as_str())),
+            (None, Some(prometheus)) => Self::Query(prometheus.query.clone()),
+            (None, None) => Self::All,
+        }
+    }
+
+    /// The query, where it is one.
+    pub(super) fn query(&self) -> Option<&str> {
+        match self {
+            Self::Query(query) => Some(query),
+            Self::All | Self::Of(_) => None,
         }
     }
 
     fn takes(&self, backend: &Backend) -> bool {
         match self {
             Self::All => true,
+            Self::Query(_) => false,
             Self::Of(id) => *id.namespace == *backend.namespace && *id.name == *backend.credential,
         }
     }

@@ -31,6 +31,8 @@ pub(super) struct Held {
     policy: Option<Policy>,
     problems: Vec<Problem>,
     scaler: Scaler,
+    /// Why nothing was read, where somebody knows more than that no proxy answers.
+    unread: Option<String>,
     api: Option<Api<DynamicObject>>,
     /// What the target asked for, and when it was looked at.
     current: Option<(u32, Instant)>,
@@ -55,6 +57,7 @@ impl Held {
             policy: None,
             problems: Vec::new(),
             scaler: Scaler::default(),
+            unread: None,
             api: None,
             current: None,
             written: None,
@@ -89,16 +92,17 @@ impl Held {
         }
     }
 
-    /// Takes a reading in, decides, and does it.
+    /// Takes a reading in, or why there is none, decides, and does it.
     pub(super) async fn step(
         &mut self,
         client: &Client,
         id: &ObjectId,
-        reading: Reading,
+        (reading, unread): (Reading, Option<String>),
         events: &Events,
         meter: &Meter,
     ) {
         let now = Instant::now();
+        self.unread = unread;
         self.scaler.read((reading.answered > 0).then_some(reading), now);
         let (Some(spec), Some(policy)) = (self.declared.entry.spec.clone(), self.policy.clone())
         else {
@@ -231,7 +235,10 @@ impl Held {
             (Some((reason, message)), _) => (*reason, message.clone()),
             (None, Some((_, decision))) if decision.demand.is_none() => (
                 "NoData",
-                "no proxy says what it has in flight; the last decision holds".to_owned(),
+                format!(
+                    "{}; the last decision holds",
+                    self.unread.as_deref().unwrap_or("no proxy says what it has in flight")
+                ),
             ),
             (None, _) => ("Active", String::new()),
         };

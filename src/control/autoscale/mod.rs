@@ -1,5 +1,5 @@
-//! Autoscalers at work: twice a second the proxies are asked what they have to do, each autoscaler
-//! decides, and the one that leads writes.
+//! Autoscalers at work: twice a second the proxies are asked what they have to do (or what Prometheus said
+//! last is taken), each autoscaler decides, and the one that leads writes.
 //!
 //! It stands beside the operator's loop and shares with it only where the proxies are and who leads. An
 //! autoscaler can make no table wrong, and a cluster without the definition of `ModelAutoscaler` has
@@ -7,6 +7,7 @@
 
 mod demand;
 mod held;
+mod prometheus;
 mod target;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -18,8 +19,9 @@ use tokio::{
 };
 
 use self::{
-    demand::{Asker, Round, reading},
+    demand::{Asker, Round, Selection, reading},
     held::Held,
+    prometheus::Prometheus,
 };
 use super::{
     acks::Lines,
@@ -45,11 +47,14 @@ pub(super) struct Config {
     /// Who writes events.
     pub(super) identity: String,
     pub(super) meter: Meter,
+    /// The base URL of a Prometheus server.
+    pub(super) prometheus: Option<String>,
 }
 
 /// Runs for as long as the process lives.
 pub(super) async fn run(config: Config) {
-    let Config { client, scopes, lines, leads, identity, meter } = config;
+    let Config { client, scopes, lines, leads, identity, meter, prometheus } = config;
+    let mut prometheus = Prometheus::new(prometheus.as_deref());
     let (news, mut told) = mpsc::channel(64);
     for scope in scopes {
         let watched = meter.watch(Kind::ModelAutoscaler.as_str());
@@ -71,12 +76,19 @@ pub(super) async fn run(config: Config) {
             _ = tick.tick() => {
                 if all.is_empty() || !*leads.borrow() {
                     before = None;
+                    prometheus.follow(std::iter::empty());
                     continue;
                 }
+                prometheus.follow(all.values().filter_map(|held| held.selection.query()));
                 let round = asker.ask().await;
                 for (id, held) in &mut all {
-                    let reading = reading(&round, before.as_ref(), &held.selection);
-                    held.step(&client, id, reading, &events, &meter).await;
+                    let read = match &held.selection {
+                        Selection::Query(query) => prometheus.reading(query),
+                        selection @ (Selection::All | Selection::Of(_)) => {
+                            (reading(&round, before.as_ref(), selection), None)
+                        }
+                    };
+                    held.step(&client, id, read, &events, &meter).await;
                 }
                 before = Some(round);
             }

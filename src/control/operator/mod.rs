@@ -188,6 +188,7 @@ impl Operator {
                 leads: leading.subscribe(),
                 identity: settings.identity.clone(),
                 meter: meter.clone(),
+                prometheus: settings.prometheus.clone(),
             };
             Task(tokio::spawn(autoscale::run(config)).abort_handle())
         });

@@ -21,6 +21,8 @@ pub struct Settings {
     pub identity: String,
     /// Whether `ModelAutoscaler`s are looked at.
     pub autoscale: bool,
+    /// The base URL of the Prometheus server that autoscalers may ask.
+    pub prometheus: Option<String>,
     /// For the token of a first head.
     pub random: [u8; 32],
 }

@@ -45,6 +45,7 @@ fn start_in(fake: &Fake, watched: Option<&[&str]>, identity: &str, admin_port: u
     let waiting = readiness.wait_for("table");
     let settings = Settings {
         autoscale: false,
+        prometheus: None,
         namespace: "trunkline".to_owned(),
         watched: watched.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
         proxies: "component=proxy".to_owned(),
