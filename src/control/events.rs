@@ -52,6 +52,8 @@ pub(super) fn transitions<'a>(was: &[Condition], is: &'a [Condition]) -> Vec<&'a
 /// Tells events.
 #[derive(Clone)]
 pub(super) struct Events {
+    client: Client,
+    reporter: Reporter,
     recorder: Recorder,
     meter: Operator,
 }
@@ -68,10 +70,12 @@ impl Events {
             controller: "trunkline.dev/operator".to_owned(),
             instance: Some(identity.to_owned()),
         };
-        Self { recorder: Recorder::new(client, reporter), meter }
+        let recorder = Recorder::new(client.clone(), reporter.clone());
+        Self { client, reporter, recorder, meter }
     }
 
-    /// Tells that replicas were scaled.
+    /// Tells that replicas were scaled. By a recorder that knows no earlier event: one that does makes a
+    /// series of those that are alike, and a series keeps the note of its first.
     pub(super) async fn scaled(&self, key: &Key, uid: &str, note: &str) {
         let event = Event {
             type_: EventType::Normal,
@@ -80,12 +84,13 @@ impl Events {
             action: "Scale".to_owned(),
             secondary: None,
         };
-        self.publish(&event, &regarding(key, uid)).await;
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        self.publish(&recorder, &event, &regarding(key, uid)).await;
     }
 
-    async fn publish(&self, event: &Event, regarding: &ObjectReference) {
+    async fn publish(&self, recorder: &Recorder, event: &Event, regarding: &ObjectReference) {
         let begin = tokio::time::Instant::now();
-        let told = timeout(ANSWER, self.recorder.publish(event, regarding)).await;
+        let told = timeout(ANSWER, recorder.publish(event, regarding)).await;
         let failure = match told {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
@@ -117,7 +122,7 @@ impl Events {
                 action: condition.kind.clone(),
                 secondary: None,
             };
-            self.publish(&event, &regarding).await;
+            self.publish(&self.recorder, &event, &regarding).await;
         }
     }
 }
@@ -136,6 +141,28 @@ fn regarding((kind, id): &Key, uid: &str) -> ObjectReference {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        control::{
+            fake::{Fake, Seen},
+            kind::Kind,
+        },
+        observe::Metrics,
+        table::ObjectId,
+    };
+
+    #[tokio::test]
+    async fn each_scaling_is_an_event_of_its_own() {
+        let fake = Fake::default();
+        let meter = Operator::new(&Metrics::new().unwrap()).unwrap();
+        let events = Events::new(fake.client(), "a", meter);
+        let key = (Kind::ModelAutoscaler, ObjectId::new("team", "vllm"));
+        for note in ["from 1 to 2 replicas", "from 2 to 4 replicas"] {
+            events.scaled(&key, "u", note).await;
+        }
+        let made = |seen: &Seen| seen.method == http::Method::POST && seen.path.contains("/events");
+        assert_eq!(fake.count(made), 2);
+        assert_eq!(fake.count(|seen| seen.path.contains("/events")), 2, "and none is changed");
+    }
 
     fn condition(kind: &str, status: ConditionStatus, reason: &str) -> Condition {
         Condition {
